@@ -1,0 +1,205 @@
+"""A bundle: the model on disk. A folder of JSON and safetensors; nothing in it is executable or pickled.
+
+bundle.json           system, networks with their configs, stages, preprocessing, provenance
+weights.safetensors   every network's weights, keys `<network>.<parameter>`
+artifacts/<format>/   exported graphs, each beside an entry of artifacts.json
+verification.json     how each artifact compares with the PyTorch network
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from i2i_rt import __version__
+from i2i_rt.errors import BundleError
+from i2i_rt.spec import StageSpec
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's kind (a name in `i2i_rt.models.table.NETWORKS`) and the fields of its config."""
+
+    kind: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the weights came from: the source file and its SHA-256, and what was noticed on the way."""
+
+    source: str
+    sha256: str
+    notes: tuple[str, ...] = ()
+    created_by: str = f"i2i_rt {__version__}"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported graph. `weights_sha256` says which weights it was made from."""
+
+    format: str
+    stage: str
+    precision: str
+    file: str  # below the bundle's folder
+    sha256: str
+    weights_sha256: str
+    size_bytes: int
+    seconds: float
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle. Opening reads JSON only; weights are read on demand."""
+
+    path: Path
+    system: str
+    networks: Mapping[str, Network]
+    stages: Mapping[str, StageSpec]
+    provenance: Provenance
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Bundle":
+        """Opens a bundle's folder.
+
+        Raises:
+            BundleError: where the folder is missing, is no bundle, or was written by a newer version.
+        """
+        path = Path(path)
+        file = path / "bundle.json"
+        if not path.is_dir():
+            raise BundleError(f"there is no bundle at {path}; 'i2i-rt import' and 'i2i-rt train' write one")
+        if not file.is_file():
+            inner = path / "bundle"
+            hint = f"; did you mean {inner}?" if (inner / "bundle.json").is_file() else ""
+            raise BundleError(f"{path} is no bundle: it has no bundle.json{hint}")
+        data = _read_json(file)
+        try:
+            if data["format_version"] > FORMAT_VERSION:
+                raise BundleError(
+                    f"{path} has format {data['format_version']}, this i2i_rt reads up to {FORMAT_VERSION}; "
+                    "update it: pip install -U i2i-rt"
+                )
+            return cls(
+                path=path,
+                system=data["system"],
+                networks={name: Network(**entry) for name, entry in data["networks"].items()},
+                stages={name: StageSpec.from_json(entry) for name, entry in data["stages"].items()},
+                provenance=Provenance(**{**data["provenance"], "notes": tuple(data["provenance"]["notes"])}),
+                preprocessing=data["preprocessing"],
+                format_version=data["format_version"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BundleError(f"{file} is not what i2i_rt writes ({error}); import or train again") from error
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        system: str,
+        networks: Mapping[str, Network],
+        stages: Mapping[str, StageSpec],
+        weights: Mapping[str, np.ndarray],
+        provenance: Provenance,
+        preprocessing: Mapping[str, Any] | None = None,
+    ) -> "Bundle":
+        """Writes a new bundle; an older bundle at `path` is replaced once the new one is complete.
+
+        Raises:
+            BundleError: where `path` holds something that is no bundle.
+        """
+        path = Path(path)
+        if path.exists() and not (path / "bundle.json").is_file() and (path.is_file() or any(path.iterdir())):
+            raise BundleError(f"{path} exists and is no bundle; name another folder")
+        bundle = cls(path, system, dict(networks), dict(stages), provenance, dict(preprocessing or {}))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as name:
+            fresh = Path(name) / "new"
+            fresh.mkdir()
+            save_file(
+                {key: np.ascontiguousarray(array) for key, array in weights.items()},
+                fresh / "weights.safetensors",
+            )
+            content = {key: value for key, value in asdict(bundle).items() if key not in ("path", "stages")}
+            content["stages"] = {stage: spec.to_json() for stage, spec in bundle.stages.items()}
+            write_json(fresh / "bundle.json", content)
+            if path.exists():
+                path.rename(Path(name) / "old")
+            fresh.rename(path)
+        return bundle
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Reads the weights, keys `<network>.<parameter>`.
+
+        Raises:
+            BundleError: where the file is missing or damaged.
+        """
+        try:
+            return load_file(self._weights_file)
+        except (OSError, SafetensorError) as error:
+            raise BundleError(f"the weights {self._weights_file} cannot be read: {error}") from error
+
+    def weights_sha256(self) -> str:
+        return sha256_of(self._weights_file)
+
+    @property
+    def _weights_file(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    def artifacts(self) -> list[Artifact]:
+        """Lists the exported graphs whose files are there."""
+        entries = _read_json(self.path / "artifacts.json", missing=[])
+        try:
+            artifacts = [Artifact(**entry) for entry in entries]
+        except TypeError as error:
+            raise BundleError(f"{self.path / 'artifacts.json'} is damaged ({error}); export again") from error
+        return [artifact for artifact in artifacts if (self.path / artifact.file).is_file()]
+
+    def add_artifact(self, artifact: Artifact) -> None:
+        """Records an exported graph in place of an older one of the same file."""
+        kept = [entry for entry in self.artifacts() if entry.file != artifact.file]
+        write_json(self.path / "artifacts.json", [asdict(entry) for entry in [*kept, artifact]])
+
+    def verification(self) -> list[dict[str, Any]]:
+        """Reads the records that `i2i-rt verify` wrote, one per backend, artifact and precision."""
+        records: list[dict[str, Any]] = _read_json(self.path / "verification.json", missing=[])
+        return records
+
+    def write_verification(self, records: list[dict[str, Any]]) -> None:
+        write_json(self.path / "verification.json", records)
+
+
+def sha256_of(file: Path) -> str:
+    """Gives a file's SHA-256 in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Writes JSON so that a crash leaves either the old file or the new one."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(file)
+
+
+def _read_json(file: Path, missing: Any = None) -> Any:
+    if missing is not None and not file.is_file():
+        return missing
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{file} cannot be read: {error}") from error

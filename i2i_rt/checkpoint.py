@@ -1,0 +1,128 @@
+"""Reads official checkpoints: containers safely, then the network from key names and shapes alone."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from i2i_rt.bundle import Network
+from i2i_rt.errors import CheckpointError
+from i2i_rt.models import patch_sampler, patchgan, resnet, sincut, unet
+from i2i_rt.models.table import build, first_line
+
+READERS = {
+    "resnet-generator": resnet.read_official,
+    "unet-generator": unet.read_official,
+    "patch-discriminator": patchgan.read_official,
+    "patch-sampler": patch_sampler.read_official,
+    "sincut-generator": sincut.read_official_generator,
+    "sincut-discriminator": sincut.read_official_discriminator,
+}
+
+
+@dataclass(frozen=True)
+class OfficialNetwork:
+    """A network that was found in an official checkpoint, and what had to be left out of the file."""
+
+    network: Network
+    state: Mapping[str, Tensor]
+    notes: tuple[str, ...]
+
+    def build(self, **changes: Any) -> nn.Module:
+        """Makes the network with the checkpoint's weights; `changes` replace fields of the config.
+
+        Raises:
+            CheckpointError: where weights are missing, left over, or of the wrong shape.
+        """
+        module = build(Network(self.network.kind, {**self.network.config, **changes}))
+        state = dict(self.state)
+        for key, tensor in module.state_dict().items():
+            if key.endswith("num_batches_tracked"):  # files older than PyTorch 0.4.1 have none; nothing reads it
+                state.setdefault(key, tensor)
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the checkpoint is not a complete {self.network.kind}: {first_line(error)}"
+            ) from error
+        return module.eval()
+
+
+def read_state(file: str | Path) -> dict[str, Tensor]:
+    """Reads a `.pth` or `.safetensors` file as a flat state dict, without `module.` prefixes; runs none of its code.
+
+    Raises:
+        CheckpointError: where the file is missing, damaged, holds code, or holds no tensors.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint file at {file}")
+    if file.stat().st_size == 0:
+        raise CheckpointError(f"{file} is empty")
+    try:
+        if file.suffix == ".safetensors":
+            content = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} is no complete safetensors file: {error}") from error
+    # a damaged file can fail anywhere inside the unpickler, with any exception
+    except Exception as error:
+        if "weights_only" in str(error).lower() and "Unsupported" in str(error):
+            raise CheckpointError(
+                f"{file} holds more than tensors and could run code, so it was not opened; "
+                "save its state dict alone: torch.save(network.state_dict(), file)"
+            ) from error
+        raise CheckpointError(f"{file} is damaged, truncated or no PyTorch checkpoint") from error
+    state = _flat(content)
+    if not state:
+        raise CheckpointError(f"{file} holds no tensors")
+    return state
+
+
+def _flat(content: Any) -> dict[str, Tensor]:
+    """Unwraps `{"state_dict": {…}}` and the like where a single dict of tensors lies inside."""
+    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
+        inner = [value for value in content.values() if isinstance(value, Mapping)]
+        if len(inner) != 1:
+            return {}
+        content = inner[0]
+    if not isinstance(content, Mapping):
+        return {}
+    return {re.sub(r"^(module\.)+", "", str(key)): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def identify(state: Mapping[str, Tensor], source: str = "the checkpoint") -> OfficialNetwork:
+    """Finds which network a flat official state dict belongs to, from its keys and shapes.
+
+    Raises:
+        CheckpointError: where no known network has such keys, or values are not finite.
+    """
+    for kind, read in READERS.items():
+        try:
+            found = read(state)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{source} looks like a {kind} but is not complete: {error} is missing") from error
+        if found is None:
+            continue
+        config, weights = found
+        for key, tensor in weights.items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise CheckpointError(f"{source} has NaN or infinite values in {key!r}")
+        notes = []
+        if any(key.endswith("running_mean") for key in state) and not any(
+            key.endswith("running_mean") for key in weights
+        ):
+            notes.append("stored statistics of instance norm were left out, as the official loader does")
+        weights = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in weights.items()}
+        return OfficialNetwork(Network(kind, vars(config)), weights, tuple(notes))
+    keys = ", ".join(list(state)[:3])
+    raise CheckpointError(
+        f"{source} is of no network that is known here (its keys begin with {keys}); known: {', '.join(READERS)}"
+    )

@@ -1,0 +1,86 @@
+"""The command line. A verb is a file of this folder; the table holds strings, so `--help` loads none of them."""
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Any
+
+from i2i_rt import __version__
+from i2i_rt.errors import I2IError, closest
+
+# verb -> (module of this folder, what it does)
+VERBS = {
+    "train": ("train", "train CycleGAN, CUT, FastCUT, SinCUT or pix2pix on folders of images"),
+    "import": ("import_", "make a bundle from an official checkpoint"),
+    "export": ("export", "write ONNX and OpenVINO graphs from a bundle, and verify them"),
+    "verify": ("verify", "compare a bundle's exported graphs with its PyTorch network"),
+    "translate": ("translate", "translate an image, a folder, a glob or a video"),
+    "live": ("live", "translate a camera or a network stream"),
+    "bench": ("bench", "measure latency, throughput, memory and fidelity of every backend"),
+    "eval": ("eval", "measure the quality of results: temporal stability of a video"),
+    "doctor": ("doctor", "say what this machine has and how to get what is missing"),
+}
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items())
+    return f"""usage: i2i-rt VERB [options]
+
+Real-time GAN image-to-image translation.
+
+verbs:
+{verbs}
+
+'i2i-rt VERB --help' explains a verb. '--debug' shows the traceback of an error. '--version' prints the version.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a verb: 0 done, 1 a gate failed, 2 a mistake that the user can put right, 130 interrupted."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview(), end="")
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"i2i-rt {__version__}")
+        return 0
+    verb, *rest = words
+    if verb not in VERBS:
+        print(f"i2i-rt: no verb is called {verb!r}; {closest(verb, VERBS)}", file=sys.stderr)
+        return 2
+    module: Any = importlib.import_module(f"i2i_rt.cli.{VERBS[verb][0]}")
+    parser = argparse.ArgumentParser(
+        prog=f"i2i-rt {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    try:
+        status: int = module.run(parser.parse_args(rest))
+        sys.stdout.flush()
+        return status
+    except I2IError as error:
+        if debug:
+            raise
+        print(f"i2i-rt {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"i2i-rt {verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader of our output has gone, as in `| head`; nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that every verb which runs a bundle shares."""
+    parser.add_argument(
+        "--backend", default="auto", help="auto, torch, torch-compile, onnxruntime, openvino, … (default: auto)"
+    )
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16 (default: auto)")
+    parser.add_argument("--threads", type=int, help="CPU threads to compute with (default: the backend's own choice)")

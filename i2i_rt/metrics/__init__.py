@@ -1,0 +1,1 @@
+"""Quality of results: measures that compare images and videos."""

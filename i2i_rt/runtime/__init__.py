@@ -1,0 +1,1 @@
+"""Sessions: one backend a file, behind one protocol. Only `torch.py` needs PyTorch."""

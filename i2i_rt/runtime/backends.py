@@ -1,0 +1,192 @@
+"""The table of backends, and the choice of one."""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from i2i_rt.bundle import Artifact, Bundle
+from i2i_rt.errors import MissingDependencyError, UnsupportedError, closest
+from i2i_rt.runtime.machine import machine_name
+from i2i_rt.runtime.session import Session
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to run a bundle. A row is all that is known before the backend's package is imported."""
+
+    name: str
+    module: (
+        str  # of i2i_rt.runtime; has `open_session(bundle, backend, precision, artifact, threads)`, `problem(backend)`
+    )
+    package: str
+    extra: str
+    format: str | None  # of the artifact that it runs; None: it runs the weights themselves
+    precisions: Mapping[str, str | None]  # what it computes in -> the precision of the artifact that this takes
+    device: str
+
+
+# Best first where nothing was measured on this machine.
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            "onnxruntime-tensorrt", "onnxruntime", "onnxruntime", "gpu", "onnx",
+            {"fp32": "fp32", "fp16": "fp16"}, "cuda",
+        ),
+        Backend(
+            "onnxruntime-cuda", "onnxruntime", "onnxruntime", "gpu", "onnx",
+            {"fp32": "fp32", "fp16": "fp16"}, "cuda",
+        ),
+        Backend(
+            "openvino", "openvino", "openvino", "cpu", "openvino", {"fp32": "fp32", "bf16": "fp32"}, "cpu",
+        ),
+        Backend("onnxruntime", "onnxruntime", "onnxruntime", "cpu", "onnx", {"fp32": "fp32", "fp16": "fp16"}, "cpu"),
+        Backend("torch-compile", "torch", "torch", "train", None, {"fp32": None, "bf16": None}, "cpu or cuda"),
+        Backend("torch", "torch", "torch", "train", None, {"fp32": None, "bf16": None, "fp16": None}, "cpu or cuda"),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend and precision for a bundle, and the reason in a few words."""
+
+    backend: Backend
+    precision: str
+    reason: str
+
+
+def find(name: str) -> Backend:
+    """Gives a backend by its name.
+
+    Raises:
+        UnsupportedError: where there is none of that name.
+    """
+    if name not in BACKENDS:
+        raise UnsupportedError(f"no backend is called {name!r}; {closest(name, [*BACKENDS, 'auto'])}")
+    return BACKENDS[name]
+
+
+def problem(backend: Backend, precision: str | None = None) -> str | None:
+    """Says why this machine cannot use a backend (in a precision); None where it can."""
+    if importlib.util.find_spec(backend.package) is None:
+        return f"the package {backend.package!r} is not installed: pip install 'i2i-rt[{backend.extra}]'"
+    module: Any = importlib.import_module(f"i2i_rt.runtime.{backend.module}")
+    reason: str | None = module.problem(backend.name, precision)
+    return reason
+
+
+def find_artifact(bundle: Bundle, backend: Backend, precision: str, stage: str = "translate") -> Artifact | None:
+    """Gives the artifact of a stage that a backend runs for a precision; None where it was not exported."""
+    for artifact in bundle.artifacts():
+        if (
+            artifact.format == backend.format
+            and artifact.precision == backend.precisions.get(precision)
+            and artifact.stage == stage
+        ):
+            return artifact
+    return None
+
+
+def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Choice:
+    """Chooses how to run a bundle; `auto` is the fastest verified artifact that this machine can run.
+
+    Raises:
+        UnsupportedError: where the named backend or precision cannot be used, or nothing can.
+        MissingDependencyError: where the named backend is not installed.
+    """
+    if precision not in (*PRECISIONS, "auto"):
+        raise UnsupportedError(f"no precision is called {precision!r}; {closest(precision, [*PRECISIONS, 'auto'])}")
+    if backend != "auto":
+        return _named(bundle, find(backend), precision)
+    weights = bundle.weights_sha256()
+    machine = machine_name()
+    ranked: list[tuple[tuple[bool, float, int], Choice]] = []
+    for record in bundle.verification():
+        row = BACKENDS.get(record["backend"])
+        if row is None or not record["passed"] or record["weights_sha256"] != weights:
+            continue
+        if precision not in ("auto", record["precision"]) or problem(row, record["precision"]) is not None:
+            continue
+        artifact = find_artifact(bundle, row, record["precision"])
+        if row.format is not None and (artifact is None or artifact.sha256 != record["artifact_sha256"]):
+            continue
+        here = record["machine"] == machine
+        figures = f"{record['psnr_db']:.0f} dB" if record["psnr_db"] is not None else "exact"
+        reason = (
+            f"fastest verified here: {record['median_ms']:.0f} ms at 256x256, {figures}"
+            if here
+            else f"verified at {figures}; not timed on this machine"
+        )
+        order = list(BACKENDS).index(row.name)
+        rank = (not here, record["median_ms"] if here else 0.0, order)
+        ranked.append((rank, Choice(row, record["precision"], reason)))
+    if ranked:
+        return min(ranked, key=lambda entry: entry[0])[1]
+    torch_row = BACKENDS["torch"]
+    if problem(torch_row) is None:
+        wanted = "fp32" if precision == "auto" else precision
+        reason = f"no artifact is verified; 'i2i-rt export {bundle.path}' makes faster ones"
+        return Choice(torch_row, wanted, reason)
+    raise UnsupportedError(
+        f"{bundle.path} has no verified artifact that this machine can run (torch is not installed either); "
+        f"run 'i2i-rt export {bundle.path}' where torch is, or name a backend with --backend"
+    )
+
+
+def _named(bundle: Bundle, backend: Backend, precision: str) -> Choice:
+    if importlib.util.find_spec(backend.package) is None:
+        raise MissingDependencyError(backend.package, backend.extra, f"the backend {backend.name!r}")
+    if precision == "auto":
+        passed = [
+            (record["median_ms"], record["precision"])
+            for record in bundle.verification()
+            if record["backend"] == backend.name
+            and record["passed"]
+            and record["precision"] in backend.precisions
+            and problem(backend, record["precision"]) is None
+        ]
+        precision = min(passed)[1] if passed else "fp32"
+    if precision not in backend.precisions:
+        raise UnsupportedError(
+            f"the backend {backend.name!r} does not compute in {precision}; "
+            f"it has {', '.join(backend.precisions)}: change --precision or --backend"
+        )
+    reason = problem(backend, precision)
+    if reason is not None:
+        raise UnsupportedError(f"the backend {backend.name!r} cannot be used here: {reason}")
+    choice = Choice(backend, precision, "named by you")
+    if backend.format is not None:
+        required_artifact(bundle, choice, "translate")
+    return choice
+
+
+def required_artifact(bundle: Bundle, choice: Choice, stage: str) -> Artifact:
+    """Gives the artifact of a stage for a choice.
+
+    Raises:
+        UnsupportedError: where the stage was not exported, or from weights that the bundle no longer has.
+    """
+    backend, wanted = choice.backend, choice.backend.precisions[choice.precision]
+    artifact = find_artifact(bundle, backend, choice.precision, stage)
+    export = f"i2i-rt export {bundle.path} --format {backend.format} --precision {wanted}"
+    if artifact is None:
+        raise UnsupportedError(
+            f"{bundle.path} has no {backend.format} artifact of {stage!r} in {wanted}; run '{export}'"
+        )
+    if artifact.weights_sha256 != bundle.weights_sha256():
+        raise UnsupportedError(
+            f"{artifact.file} was exported from other weights than the bundle has now; run '{export}'"
+        )
+    return artifact
+
+
+def open_session(bundle: Bundle, choice: Choice, *, threads: int | None = None) -> Session:
+    """Loads a bundle in the chosen backend; `threads` limits the CPU threads that it computes with."""
+    module: Any = importlib.import_module(f"i2i_rt.runtime.{choice.backend.module}")
+    session: Session = module.open_session(bundle, choice, threads)
+    return session

@@ -1,0 +1,60 @@
+"""Runs the OpenVINO artifact on the CPU, in float32 or, where the processor computes it, in bfloat16."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from i2i_rt.bundle import Bundle
+from i2i_rt.errors import BundleError
+from i2i_rt.runtime.backends import Choice, required_artifact
+from i2i_rt.runtime.session import Session
+
+
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+def problem(backend: str, precision: str | None) -> str | None:
+    """Says why a precision cannot be used here; None where it can."""
+    if precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "this processor does not compute in bfloat16; use --precision fp32"
+    return None
+
+
+def open_session(bundle: Bundle, choice: Choice, threads: int | None) -> Session:
+    return OpenVinoSession(bundle, choice, threads)
+
+
+class OpenVinoSession(Session):
+    """OpenVINO models, one a stage, each compiled for the shortest time of a single request."""
+
+    def __init__(self, bundle: Bundle, choice: Choice, threads: int | None) -> None:
+        self.backend, self.precision, self.device = choice.backend.name, choice.precision, "cpu"
+        self.stages = bundle.stages
+        self._bundle, self._choice = bundle, choice
+        self._settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
+        }
+        if threads is not None:
+            self._settings["INFERENCE_NUM_THREADS"] = str(threads)
+        self._core = _core()
+        self._requests = {"translate": self._load("translate")}
+
+    def _load(self, stage: str) -> Any:
+        file = required_artifact(self._bundle, self._choice, stage).file
+        try:
+            model = self._core.read_model(self._bundle.path / file)
+            return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+        except RuntimeError as error:
+            raise BundleError(f"{file} does not load in OpenVINO: {error}") from error
+
+    def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if stage not in self._requests:
+            self._requests[stage] = self._load(stage)
+        results = self._requests[stage].infer(dict(inputs), share_inputs=True)
+        # the request writes over its own memory in the next run
+        return {tensor.name: np.array(results[tensor.name]) for tensor in self.stages[stage].outputs}

@@ -1,0 +1,73 @@
+"""What every backend offers: stages that run on NumPy arrays of any size."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from i2i_rt.errors import UnsupportedError, closest
+from i2i_rt.spec import StageSpec
+
+
+class Session(ABC):
+    """One backend with one bundle loaded: a context manager. Not safe for use by several threads at once.
+
+    Attributes:
+        backend: its name in `i2i_rt.runtime.backends.BACKENDS`.
+        precision: "fp32", "bf16" or "fp16".
+        device: the device that it runs on, in words.
+        stages: what can be run.
+    """
+
+    backend: str
+    precision: str
+    device: str
+    stages: Mapping[str, StageSpec]
+
+    @abstractmethod
+    def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a stage on inputs whose shapes the graph takes as they are. The outputs belong to the caller."""
+
+    def close(self) -> None:  # noqa: B027 - most backends have nothing to free
+        """Frees what the backend holds; the session cannot be used afterwards."""
+
+    def run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a stage. Sizes that the graph does not take are padded by reflection; outputs are cropped back.
+
+        Raises:
+            UnsupportedError: where there is no such stage.
+            I2IError: where an input is not what the stage takes.
+        """
+        if stage not in self.stages:
+            raise UnsupportedError(f"this bundle has no stage {stage!r}; {closest(stage, self.stages)}")
+        spec = self.stages[stage]
+        padded, sizes = {}, {}
+        for tensor in spec.inputs:
+            array = inputs[tensor.name]
+            tensor.check(array)
+            sizes |= {
+                axis.name: length for axis, length in zip(tensor.axes, array.shape, strict=True) if axis.size is None
+            }
+            widths = [(0, axis.fit(length) - length) for axis, length in zip(tensor.axes, array.shape, strict=True)]
+            padded[tensor.name] = np.pad(array, widths, mode="reflect") if any(map(any, widths)) else array
+        outputs = self._run(stage, padded)
+        for tensor in spec.outputs:
+            region = tuple(slice(axis.size or sizes[axis.name]) for axis in tensor.axes)
+            outputs[tensor.name] = outputs[tensor.name][region]
+        return outputs
+
+    def warm_up(self, height: int, width: int, *, batch: int = 1, runs: int = 2) -> None:
+        """Pays first-run costs for frames of this size now, so that the first real frame does not."""
+        frames = np.zeros((batch, height, width, 3), np.uint8)
+        for _ in range(runs):
+            self.run("translate", {"frames": frames})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

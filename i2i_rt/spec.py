@@ -1,0 +1,71 @@
+"""What a graph takes and gives: plain data with a JSON form, free of torch.
+
+A *stage* is one exportable graph. `translate` takes frames and gives frames; systems with a style code add
+`style_from_image` and `style_from_noise`.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from i2i_rt.errors import I2IError
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a tensor: fixed (`size`), or dynamic, a multiple of `multiple` that is at least `low`."""
+
+    name: str
+    size: int | None = None
+    multiple: int = 1
+    low: int = 1
+
+    def fit(self, length: int) -> int:
+        """Gives the smallest allowed length that is not below `length`."""
+        return self.size or max(-(-length // self.multiple) * self.multiple, self.low)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A named input or output: NumPy's name of the dtype and the axes in order."""
+
+    name: str
+    dtype: str
+    axes: tuple[Axis, ...]
+
+    def check(self, array: np.ndarray) -> None:
+        """Raises `I2IError` where `array` is not what the graph takes."""
+        if array.dtype != np.dtype(self.dtype):
+            raise I2IError(f"{self.name} has dtype {array.dtype}; it must be {self.dtype}")
+        names = ", ".join(str(axis.size or axis.name) for axis in self.axes)
+        if array.ndim != len(self.axes):
+            raise I2IError(f"{self.name} has shape {list(array.shape)}; it must be [{names}]")
+        for axis, length in zip(self.axes, array.shape, strict=True):
+            if length < 1 or (axis.size is not None and length != axis.size):
+                raise I2IError(f"{self.name} has shape {list(array.shape)}; it must be [{names}]")
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One exportable graph: its name, inputs and outputs."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "StageSpec":
+        def tensors(entries: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+            return tuple(TensorSpec(e["name"], e["dtype"], tuple(Axis(**axis) for axis in e["axes"])) for e in entries)
+
+        return cls(data["name"], tensors(data["inputs"]), tensors(data["outputs"]))
+
+
+def frames_spec(name: str, multiple: int, low: int) -> TensorSpec:
+    """Describes RGB frames `[N, H, W, 3]`, uint8, with sides that are multiples of `multiple`."""
+    height, width = (Axis(side, multiple=multiple, low=low) for side in ("H", "W"))
+    return TensorSpec(name, "uint8", (Axis("N"), height, width, Axis("C", size=3)))

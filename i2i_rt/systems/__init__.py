@@ -1,0 +1,1 @@
+"""The systems of the papers: which networks make one, its losses and training step, and its stages."""

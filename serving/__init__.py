@@ -1,0 +1,1 @@
+"""Deployment on Triton Inference Server: model repository, running the server, clients, manifests."""
