@@ -1,5 +1,7 @@
 """Normalisation and dropout as the translation networks use them, in training and at test time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -13,11 +15,55 @@ Norm = Literal["instance", "batch"]
 Statistics = Literal["image", "running"]
 
 
+class StatisticsBlend:
+    """Normalises with a mixture of the image's own statistics and those of the frames before it.
+
+    In a video every frame's own statistics move, and with them the colours of the whole picture. The layers of a
+    network ask in the order in which they run; `previous` and `blended` `[2, S]` hold the channels of all layers
+    one after another, means in the first row and variances in the second, in float32. `momentum` `[1]` is the
+    share of the previous statistics: 0 gives the plain network.
+    """
+
+    def __init__(self, previous: Tensor, momentum: Tensor) -> None:
+        self.previous, self.momentum = previous, momentum
+        self._start = 0
+        self._blended: list[Tensor] = []
+
+    def normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+        """Normalises one image `[1, C, H, W]`; `weight` and `bias` are `[C]`. Gives the dtype of `x`."""
+        channels = x.shape[1]
+        wide = x.float()
+        variance, mean = torch.var_mean(wide, (2, 3), correction=0)
+        own = torch.cat([mean, variance])
+        previous = self.previous[:, self._start : self._start + channels]
+        self._start += channels
+        blended = own + self.momentum * (previous - own)
+        self._blended.append(blended)
+        scale = torch.rsqrt(blended[1] + eps)
+        if weight is not None:
+            scale = scale * weight.float()
+        shift = -blended[0] * scale
+        if bias is not None:
+            shift = shift + bias.float()
+        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+    def blended(self) -> Tensor:
+        """Gives what the layers normalised with, to be `previous` of the next frame."""
+        return torch.cat(self._blended, 1)
+
+
 class InstanceNorm(nn.Module):
     """Instance norm without scale and shift: always the image's own statistics, nothing learned, nothing stored."""
 
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_features, self.eps = channels, 1e-5
+        self.blend: StatisticsBlend | None = None
+
     def forward(self, x: Tensor) -> Tensor:
-        return instance_norm(x)
+        if self.blend is not None:
+            return self.blend.normalize(x, None, None, self.eps)
+        return instance_norm(x, eps=self.eps)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -30,15 +76,39 @@ class BatchNorm(nn.BatchNorm2d):
     def __init__(self, channels: int, statistics: Statistics) -> None:
         super().__init__(channels)
         self.statistics = statistics
+        self.blend: StatisticsBlend | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training or self.statistics == "running":
             return super().forward(input)
+        if self.blend is not None:
+            return self.blend.normalize(input, self.weight, self.bias, self.eps)
         return instance_norm(input, self.weight, self.bias, self.eps)
 
 
 def norm_layer(norm: Norm, channels: int, statistics: Statistics = "image") -> nn.Module:
-    return BatchNorm(channels, statistics) if norm == "batch" else InstanceNorm()
+    return BatchNorm(channels, statistics) if norm == "batch" else InstanceNorm(channels)
+
+
+def blended_layers(network: nn.Module) -> list[InstanceNorm | BatchNorm]:
+    """Gives the layers of a network that normalise with the image's own statistics, which a blend can replace."""
+    return [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, InstanceNorm) or (isinstance(layer, BatchNorm) and layer.statistics == "image")
+    ]
+
+
+@contextmanager
+def blending(layers: list[InstanceNorm | BatchNorm], blend: StatisticsBlend) -> Iterator[None]:
+    """Lets the layers normalise through `blend` within the block."""
+    for layer in layers:
+        layer.blend = blend
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.blend = None
 
 
 class FixedDropout(nn.Module):

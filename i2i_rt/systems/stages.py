@@ -1,14 +1,15 @@
 """Stages: the graphs that are exported. Scaling, layout and clamping are inside, so that no client repeats them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.models import table
-from i2i_rt.spec import StageSpec, frames_spec
+from i2i_rt.models.norm import StatisticsBlend, blended_layers, blending
+from i2i_rt.spec import Axis, StageSpec, TensorSpec, frames_spec
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,24 @@ class Translate(nn.Module):
         return ((translated.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
+class TranslateStabilized(nn.Module):
+    """`Translate` for one frame of a video whose normalisation follows the frames before it.
+
+    Takes frames `[1, H, W, 3]`, the statistics `[2, S]` that the last frame gave, and `momentum` `[1]`, the share
+    that they keep; 0 translates the frame by itself. Gives the translated frame and the next statistics.
+    """
+
+    def __init__(self, translate: nn.Module) -> None:
+        super().__init__()
+        self.translate = translate
+
+    def forward(self, frames: Tensor, statistics: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
+        blend = StatisticsBlend(statistics, momentum)
+        with blending(blended_layers(self.translate.generator), blend):
+            translated = self.translate(frames)
+        return translated, blend.blended()
+
+
 def translate_spec(generator: nn.Module) -> StageSpec:
     """Describes the stage `translate` of a generator, which says its `multiple` and `low` of the sides."""
     inputs, outputs = (
@@ -46,11 +65,40 @@ def translate_spec(generator: nn.Module) -> StageSpec:
     return StageSpec("translate", inputs, outputs)
 
 
+def translate_stabilized_spec(translate: StageSpec, channels: int) -> StageSpec:
+    """Describes the stage `translate_stabilized` of a generator that normalises `channels` channels in all."""
+
+    def single(frames: TensorSpec) -> TensorSpec:
+        return replace(frames, axes=(Axis("N", size=1), *frames.axes[1:]))
+
+    def statistics(name: str) -> TensorSpec:
+        return TensorSpec(name, "float32", (Axis("moment", size=2), Axis("S", size=channels)))
+
+    return StageSpec(
+        "translate_stabilized",
+        (
+            single(translate.inputs[0]),
+            statistics("statistics"),
+            TensorSpec("momentum", "float32", (Axis("M", size=1),)),
+        ),
+        (single(translate.outputs[0]), statistics("statistics_out")),
+    )
+
+
 def stages_of(networks: Mapping[str, nn.Module]) -> dict[str, Stage]:
-    """Gives every stage of a system's networks."""
+    """Gives every stage of a system's networks.
+
+    A generator whose layers use no statistics of the image has nothing to smooth over a video, and so has no
+    stage `translate_stabilized`.
+    """
     generator = networks["generator"]
-    spec = translate_spec(generator)
-    return {spec.name: Stage(spec, Translate(generator).eval())}
+    translate = Stage(translate_spec(generator), Translate(generator).eval())
+    stages = [translate]
+    channels = sum(layer.num_features for layer in blended_layers(generator))
+    if channels:
+        spec = translate_stabilized_spec(translate.spec, channels)
+        stages.append(Stage(spec, TranslateStabilized(translate.module).eval()))
+    return {stage.spec.name: stage for stage in stages}
 
 
 def load_stages(bundle: Bundle) -> dict[str, Stage]:
