@@ -8,29 +8,24 @@ import subprocess
 from pathlib import Path
 
 
+def _cpuinfo() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    return info.read_text().splitlines() if info.is_file() else []
+
+
 @functools.cache
 def cpu_name() -> str:
     """Gives the processor's name, such as "AMD EPYC 9B45"."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+    for line in _cpuinfo():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 
 @functools.cache
 def cpu_features() -> tuple[str, ...]:
     """Names the features of the processor that decide how fast a network runs."""
-    info = Path("/proc/cpuinfo")
-    flags = next(
-        (
-            line.split()
-            for line in (info.read_text().splitlines() if info.is_file() else ())
-            if line.startswith("flags")
-        ),
-        [],
-    )
+    flags = next((line.split() for line in _cpuinfo() if line.startswith("flags")), [])
     return tuple(flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if flag in flags)
 
 
@@ -39,17 +34,52 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cpu_clocks_mhz() -> dict[str, float]:
+    """Gives the first processor's lowest, highest and current clock in MHz, as far as the system says."""
+    folder = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+    files = {"min": "cpuinfo_min_freq", "max": "cpuinfo_max_freq", "current": "scaling_cur_freq"}
+    clocks = {
+        name: int((folder / file).read_text()) / 1000 for name, file in files.items() if (folder / file).is_file()
+    }
+    if "current" not in clocks:
+        for line in _cpuinfo():
+            if line.startswith("cpu MHz"):
+                return {**clocks, "current": float(line.partition(":")[2])}
+    return clocks
+
+
+def memory_gib() -> float | None:
+    """Gives the memory of the machine in GiB; None where the system does not say."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 @functools.cache
 def gpu_name() -> str | None:
     """Gives the first NVIDIA GPU's name; None where there is none."""
+    answer = _nvidia_smi("name")
+    return answer[0] if answer else None
+
+
+def gpu_state() -> dict[str, str] | None:
+    """Gives the first NVIDIA GPU's name, driver, memory and clocks in the driver's words; None where there is none."""
+    names = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "persistence_mode")
+    answer = _nvidia_smi(*names)
+    return dict(zip(names, answer, strict=True)) if answer else None
+
+
+def _nvidia_smi(*names: str) -> list[str] | None:
     if shutil.which("nvidia-smi") is None:
         return None
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    query = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
     except (subprocess.SubprocessError, OSError):
         return None
-    return answer.stdout.strip().splitlines()[0] if answer.stdout.strip() else None
+    lines = answer.stdout.strip().splitlines()
+    return [value.strip() for value in lines[0].split(",")] if lines else None
 
 
 def machine_name() -> str:
