@@ -1,0 +1,90 @@
+"""Stage to ONNX: uint8 frames in and out, dynamic batch, height and width, statistics of norms in float32."""
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim
+
+from i2i_rt.spec import TensorSpec
+from i2i_rt.systems.stages import Stage
+
+OPSET = 20
+
+
+def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, str]) -> None:
+    """Writes a stage's graph to `file`.
+
+    Args:
+        stage: what to export, in float32.
+        file: the `.onnx` file.
+        precision: "fp32" or "fp16"; in fp16 the layers between the uint8 ends compute in float16, and instance norm
+            widens to float32 for its statistics.
+        metadata: written into the file.
+    """
+    module = copy.deepcopy(stage.module)
+    if precision == "fp16":
+        module = module.half()
+    examples = tuple(_example(spec) for spec in stage.spec.inputs)
+    dims: dict[str, Any] = {}
+    shapes = tuple(_dynamic(spec, dims) for spec in stage.spec.inputs)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
+        # the exporter warns of its own deprecated internals, which nobody who exports can change
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            examples,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[spec.name for spec in stage.spec.inputs],
+            output_names=[spec.name for spec in stage.spec.outputs],
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props.update(metadata)
+    program.model.producer_name = "i2i_rt"
+    program.save(file)
+
+
+def _example(spec: TensorSpec) -> torch.Tensor:
+    """Gives zeros of a shape that no trace can mistake for a constant: every dynamic axis another length above 1."""
+    lengths = []
+    for position, axis in enumerate(spec.axes):
+        smallest = max(axis.low, axis.multiple)
+        lengths.append(axis.size or (1 + position) * smallest + (smallest if position == 0 else 0))
+    return torch.zeros(lengths, dtype=getattr(torch, spec.dtype))
+
+
+def _dynamic(spec: TensorSpec, dims: dict[str, Any]) -> dict[int, Any]:
+    """Maps the dynamic axes of a tensor to symbols; a name means the same length in every tensor."""
+    shape = {}
+    for position, axis in enumerate(spec.axes):
+        if axis.size is not None:
+            continue
+        if axis.name not in dims:
+            low = -(-axis.low // axis.multiple)
+            unit = Dim(axis.name if axis.multiple == 1 else f"{axis.name}_{axis.multiple}", min=low)
+            dims[axis.name] = unit if axis.multiple == 1 else axis.multiple * unit
+        shape[position] = dims[axis.name]
+    return shape
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Any:
+    """Keeps loggers to errors for a while."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,254 @@
+"""The proof that an artifact gives the network's pictures: figures against PyTorch float32 on real images, and a gate.
+
+Every artifact is run in every precision that this machine computes, on photographs at 256x256, at an odd size and at
+one that is not square, alone and two at a time. Batches and odd sizes are where exports go wrong in silence.
+"""
+
+import dataclasses
+import datetime
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from i2i_rt.bundle import Bundle
+from i2i_rt.errors import MediaError, UnsupportedError
+from i2i_rt.export.probe import non_finite_values
+from i2i_rt.runtime import backends
+from i2i_rt.runtime.backends import BACKENDS, Choice
+from i2i_rt.runtime.machine import machine_name
+from i2i_rt.runtime.session import Session
+
+SIZES = ((256, 256), (203, 251), (192, 320))  # (height, width): the usual one, odd, not square
+BATCHES = (1, 2)
+GATES_DB = {"fp32": 60.0, "bf16": 38.0, "fp16": 38.0}
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one run of an artifact compares with PyTorch float32; levels are those of 8 bits."""
+
+    height: int
+    width: int
+    batch: int
+    psnr_db: float | None  # None: the pictures are equal
+    ssim: float
+    largest_difference: int
+    colour_shift: float  # the largest shift of a channel's mean
+    non_finite: int  # NaN and infinite values before the clamp
+
+
+@dataclass(frozen=True)
+class Record:
+    """One artifact in one backend and precision: the worst of its cases, and its time at 256x256."""
+
+    backend: str
+    precision: str
+    stage: str
+    file: str
+    artifact_sha256: str
+    weights_sha256: str
+    psnr_db: float | None
+    ssim: float
+    largest_difference: int
+    colour_shift: float
+    non_finite: int
+    gate_db: float
+    passed: bool
+    median_ms: float
+    machine: str
+    date: str
+    cases: tuple[Case, ...]
+
+
+def verify(
+    bundle: Bundle,
+    *,
+    images: Sequence[np.ndarray] | None = None,
+    gates_db: dict[str, float] | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Record]:
+    """Compares every artifact with the network and stores the records in the bundle.
+
+    Args:
+        bundle: with artifacts.
+        images: at least two RGB photographs `[H, W, 3]`, uint8; by default those that come with scikit-image.
+        gates_db: the smallest PSNR that passes, by precision; by default `GATES_DB`.
+        report: is told of each step.
+
+    Raises:
+        UnsupportedError: where the bundle has no artifact that this machine can run.
+    """
+    choices = list(_runnable(bundle, report))
+    if not choices:
+        raise UnsupportedError(
+            f"{bundle.path} has no artifact that this machine can run; run 'i2i-rt export {bundle.path}' first"
+        )
+    photographs = list(images) if images is not None else sample_photographs()
+    inputs = [_batch(photographs, size, batch) for size in SIZES for batch in BATCHES]
+    report("running the PyTorch network in float32")
+    with backends.open_session(bundle, Choice(BACKENDS["torch"], "fp32", "")) as reference:
+        expected = [reference.run("translate", {"frames": frames})["translated"] for frames in inputs]
+    sessions = [backends.open_session(bundle, choice) for choice in choices]
+    records = []
+    for choice, session in zip(choices, sessions, strict=True):
+        report(f"running {choice.backend.name} in {choice.precision}")
+        cases = tuple(
+            _compare(bundle, choice, frames, answer, session.run("translate", {"frames": frames})["translated"])
+            for frames, answer in zip(inputs, expected, strict=True)
+        )
+        gate = (gates_db or GATES_DB)[choice.precision]
+        records.append(_record(bundle, choice, cases, gate))
+    times = _median_ms(sessions, inputs[0], report)
+    for session in sessions:
+        session.close()
+    records = [dataclasses.replace(record, median_ms=ms) for record, ms in zip(records, times, strict=True)]
+    bundle.write_verification([dataclasses.asdict(record) for record in records])
+    return records
+
+
+def _runnable(bundle: Bundle, report: Callable[[str], None]) -> Iterator[Choice]:
+    """Gives each backend and precision that has an artifact of the present weights and runs here."""
+    weights = bundle.weights_sha256()
+    for backend in BACKENDS.values():
+        for precision in backend.precisions if backend.format else ():
+            artifact = backends.find_artifact(bundle, backend, precision)
+            if artifact is None:
+                continue
+            reason = backends.problem(backend, precision)
+            if artifact.weights_sha256 != weights:
+                reason = "it was exported from other weights; export again"
+            if reason is None:
+                yield Choice(backend, precision, "")
+            elif backend.device == "cpu":
+                report(f"{artifact.file} is not verified in {backend.name} {precision}: {reason}")
+
+
+def _batch(photographs: Sequence[np.ndarray], size: tuple[int, int], batch: int) -> np.ndarray:
+    height, width = size
+    return np.stack([
+        cv2.resize(photographs[index % len(photographs)], (width, height), interpolation=cv2.INTER_AREA)
+        for index in range(batch)
+    ])  # fmt: skip
+
+
+def _compare(bundle: Bundle, choice: Choice, frames: np.ndarray, answer: np.ndarray, actual: np.ndarray) -> Case:
+    from skimage.metrics import structural_similarity
+
+    wide, wide_answer = actual.astype(np.float64), answer.astype(np.float64)
+    difference = wide - wide_answer
+    # per picture, so that a wrong second picture of a batch does not hide behind a right first one
+    worst = max(float(np.square(picture).mean()) for picture in difference)
+    shift = np.abs(difference.mean(axis=(1, 2))).max()
+    return Case(
+        height=frames.shape[1],
+        width=frames.shape[2],
+        batch=frames.shape[0],
+        psnr_db=None if worst == 0 else round(float(10 * np.log10(255**2 / worst)), 2),
+        ssim=round(
+            min(
+                float(structural_similarity(a, b, channel_axis=2, data_range=255))
+                for a, b in zip(answer, actual, strict=True)
+            ),
+            5,
+        ),
+        largest_difference=int(np.abs(difference).max()),
+        colour_shift=round(float(shift), 3),
+        non_finite=non_finite_values(bundle, choice, frames),
+    )
+
+
+def _record(bundle: Bundle, choice: Choice, cases: tuple[Case, ...], gate: float) -> Record:
+    artifact = backends.required_artifact(bundle, choice, "translate")
+    measured = [case.psnr_db for case in cases if case.psnr_db is not None]
+    psnr = min(measured) if measured else None
+    non_finite = sum(case.non_finite for case in cases)
+    return Record(
+        backend=choice.backend.name,
+        precision=choice.precision,
+        stage="translate",
+        file=artifact.file,
+        artifact_sha256=artifact.sha256,
+        weights_sha256=artifact.weights_sha256,
+        psnr_db=psnr,
+        ssim=min(case.ssim for case in cases),
+        largest_difference=max(case.largest_difference for case in cases),
+        colour_shift=max(case.colour_shift for case in cases),
+        non_finite=non_finite,
+        gate_db=gate,
+        passed=(psnr is None or psnr >= gate) and non_finite == 0,
+        median_ms=0.0,
+        machine=machine_name(),
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        cases=cases,
+    )
+
+
+def _median_ms(
+    sessions: Sequence[Session], frames: np.ndarray, report: Callable[[str], None], seconds: float = 1.0
+) -> list[float]:
+    """Times the sessions in turns, at least 5 rounds and about `seconds` for each: what `auto` goes by."""
+    report("timing at 256x256")
+    for session in sessions:
+        session.run("translate", {"frames": frames})
+    times: list[list[float]] = [[] for _ in sessions]
+    end = time.perf_counter() + seconds * len(sessions)
+    while len(times[0]) < 5 or (time.perf_counter() < end and len(times[0]) < 100):
+        for session, measured in zip(sessions, times, strict=True):
+            started = time.perf_counter()
+            session.run("translate", {"frames": frames})
+            measured.append((time.perf_counter() - started) * 1e3)
+    return [round(statistics.median(measured), 2) for measured in times]
+
+
+def sample_photographs() -> list[np.ndarray]:
+    """Gives three colour photographs that come with scikit-image, RGB `[H, W, 3]`."""
+    from skimage import data
+
+    return [data.astronaut(), data.coffee(), data.chelsea()]
+
+
+def read_photographs(folder: Path) -> list[np.ndarray]:
+    """Reads a folder's pictures as RGB.
+
+    Raises:
+        MediaError: where there are fewer than two that can be read.
+    """
+    pictures = [cv2.imread(str(file)) for file in sorted(folder.glob("*")) if file.is_file()]
+    found = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) for picture in pictures if picture is not None]
+    if len(found) < 2:
+        raise MediaError(f"--images {folder} has {len(found)} pictures that can be read; give at least 2 photographs")
+    return found
+
+
+def table(records: Sequence[Record]) -> Any:
+    """Gives the records as a table for the terminal."""
+    from rich.table import Table
+
+    result = Table(box=None, pad_edge=False, header_style="bold")
+    result.add_column("")
+    for name in ("backend", "precision"):
+        result.add_column(name)
+    for name in ("PSNR", "gate", "SSIM", "largest diff.", "colour shift", "NaN/Inf", "time at 256²"):
+        result.add_column(name, justify="right")
+    for record in records:
+        mark = r"[green]\[✓][/]" if record.passed else r"[red]\[x][/]"
+        psnr = "equal" if record.psnr_db is None else f"{record.psnr_db:.1f} dB"
+        result.add_row(
+            mark,
+            record.backend,
+            record.precision,
+            psnr,
+            f"{record.gate_db:g} dB",
+            f"{record.ssim:.4f}",
+            f"{record.largest_difference} / 255",
+            f"{record.colour_shift:.2f} / 255",
+            str(record.non_finite),
+            f"{record.median_ms:.1f} ms",
+        )
+    return result
