@@ -36,7 +36,7 @@ class PatchDiscriminator(nn.Module):
             bias = step == 0 or config.norm == "instance"
             layers.append(nn.Conv2d(channels, wider, 4, stride, 1, bias=bias))
             if step > 0:
-                layers.append(norm_layer(config.norm, wider))
+                layers.append(norm_layer(config.norm, wider, "running"))
             layers.append(nn.LeakyReLU(0.2))
             if reduces and config.antialias:
                 layers.append(BlurPool(wider))

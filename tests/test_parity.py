@@ -1,0 +1,85 @@
+"""The official implementations' results, where they lie beside the checkout; and the harness itself, anywhere."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import parity
+
+CASES = Path(__file__).parents[2] / "shared" / "parity"
+SYSTEMS = ("cut-", "cyclegan-", "pix2pix-", "sincut-")
+
+folders = sorted(path for path in CASES.glob("*") if path.name.startswith(SYSTEMS)) if CASES.is_dir() else []
+
+
+@pytest.mark.skipif(not folders, reason="the parity cases do not lie beside the checkout")
+@pytest.mark.parametrize("folder", folders, ids=lambda folder: folder.name)
+def test_network_gives_what_the_official_implementation_gave(folder: Path) -> None:
+    result = parity.run_case(folder)
+    assert result.passed, result.line()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[:, :, ::3, ::3]", (slice(None), slice(None), slice(None, None, 3), slice(None, None, 3))),
+        ("[0, 1:5]", (0, slice(1, 5))),
+    ],
+)
+def test_cut_of_an_output_is_read(text: str, expected: tuple[object, ...]) -> None:
+    assert parity.full_output("a", {"a": text}) == ("a", expected)
+    assert parity.full_output("b", {"b": {"of": "whole", "index": text}}) == ("whole", expected)
+
+
+@pytest.fixture
+def preprocessing_case(tmp_path: Path) -> Path:
+    """A case made here: pre-processing in the mode `none` leaves a picture whose sides are multiples of 4 alone."""
+    folder = tmp_path / "a-name-that-says-nothing"
+    folder.mkdir()
+    image = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
+    case = {
+        "case": "made-here",
+        "system": "CycleGAN",
+        "network": "preprocessing",
+        "config": {"modes": {"none": {"preprocess": "none", "load_size": 256, "crop_size": 256}}},
+        "state": {},
+        "inputs": {"image_file": {"shape": [8, 12, 3], "rule": {"kind": "stored"}}},
+        "outputs": ["none"],
+        "tolerance": 1e-5,
+    }
+    (folder / "case.json").write_text(json.dumps(case))
+    expected = image.transpose(2, 0, 1)[None] / np.float32(127.5) - 1
+    np.savez(folder / "tensors.npz", **{"inputs/image_file": image, "outputs/none": expected.astype(np.float32)})
+    return folder
+
+
+def test_harness_passes_a_right_case(preprocessing_case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parity.main([str(preprocessing_case)]) == 0
+    assert "PASS" in capsys.readouterr().out
+
+
+def test_harness_fails_a_wrong_case(preprocessing_case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load(preprocessing_case / "tensors.npz") as stored:
+        tensors = dict(stored)
+    tensors["outputs/none"][0, 0, 0, 0] += 1e-3
+    np.savez(preprocessing_case / "tensors.npz", **tensors)
+    assert parity.main([str(preprocessing_case)]) == 1
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_harness_counts_an_unknown_network_unless_told_not_to(
+    preprocessing_case: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = preprocessing_case / "case.json"
+    file.write_text(file.read_text().replace("CycleGAN", "NoSuchSystem"))
+    assert parity.main([str(preprocessing_case.parent)]) == 1
+    assert "UNSUPPORTED" in capsys.readouterr().out
+    assert parity.main([str(preprocessing_case.parent), "--supported-only"]) == 0
+
+
+def test_harness_says_when_there_is_no_case(tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "nothing", ignore_errors=True)
+    assert parity.main([str(tmp_path)]) == 2
