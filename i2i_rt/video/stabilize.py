@@ -1,0 +1,123 @@
+"""Steadier video from a network that knows single frames only.
+
+    off     every frame by itself
+    light   the statistics of the normalisation layers follow an exponential moving average, which holds back
+            drifts of colour and brightness over the whole picture; they start anew at a cut
+    strong  light, and the last result is carried along the motion and mixed into the new one, which holds back
+            the crawl of texture and costs sharpness
+
+Needs no torch: the statistics are a stage of the bundle, the rest is OpenCV.
+"""
+
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from i2i_rt.errors import UnsupportedError, closest
+from i2i_rt.translator import Translator
+from i2i_rt.video.flow import DenseFlow, grey, resized_flow, warp
+
+Strength = Literal["off", "light", "strong"]
+
+STAGE = "translate_stabilized"
+MOMENTUM = 0.98  # share of the earlier statistics: half a second's memory at 60 frames a second, 1.6 s at 30
+CUT_DISTANCE = 0.4  # Bhattacharyya distance of colour histograms; cuts reach 0.8, motion stays below 0.1
+BLEND_SHARE = 0.65  # of the last result, where the flow explains the picture
+BLEND_TOLERANCE = 8.0  # 8-bit levels of difference at which the share of the last result falls to 1/e
+FLOW_SIDE_PX = 360  # the flow is sought on frames whose shorter side is at most this
+
+
+class CutDetector:
+    """Compares each frame's colours with those of the frame before it."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+
+    def __call__(self, frame: np.ndarray) -> bool:
+        """Says whether another scene begins with this frame, `[H, W, 3]` uint8 RGB; the first one begins none."""
+        height, width = frame.shape[:2]
+        small = cv2.resize(frame, (min(width, 160), min(height, 120)), interpolation=cv2.INTER_AREA)
+        hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
+        histogram = cv2.calcHist([hsv], [0, 1, 2], None, [8, 8, 8], [0, 180, 0, 256, 0, 256])
+        last, self._last = self._last, histogram
+        return last is not None and cv2.compareHist(last, histogram, cv2.HISTCMP_BHATTACHARYYA) > CUT_DISTANCE
+
+
+class Stabilizer:
+    """Translates the frames of one video in their order; takes the place of the translator itself.
+
+    Attributes:
+        note: what the strength cannot do with this bundle, in one sentence; empty where it does all.
+    """
+
+    def __init__(self, translator: Translator, strength: Strength) -> None:
+        if strength not in get_args(Strength):
+            raise UnsupportedError(f"no stabilisation is called {strength!r}; {closest(strength, get_args(Strength))}")
+        self._translator, self._strength = translator, strength
+        stage = translator.session.stages.get(STAGE)
+        self._channels = stage.inputs[1].axes[1].size if stage is not None and strength != "off" else None
+        self.note = ""
+        if strength != "off" and self._channels is None:
+            rest = "--stabilize light changes nothing" if strength == "light" else "only the flow steadies the video"
+            self.note = f"this network uses no statistics of the frame, so that {rest}"
+        self._flow = DenseFlow("ultrafast")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the frames before, as at the start of another video."""
+        self._cut = CutDetector()
+        self._statistics: np.ndarray | None = None
+        self._last: tuple[np.ndarray, np.ndarray] | None = None  # input and result
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Pays first-run costs for frames of this size now, so that the first real frame does not."""
+        for _ in range(2):
+            self(np.zeros((1, height, width, 3), np.uint8))
+        self.reset()
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Translates the next frames of the video, uint8 RGB `[N, H, W, 3]`, one after another."""
+        if self._strength == "off":
+            return self._translator(frames)
+        return np.concatenate([self._translate_next(frames[index : index + 1]) for index in range(len(frames))])
+
+    def _translate_next(self, frames: np.ndarray) -> np.ndarray:
+        if self._cut(frames[0]) or (self._last is not None and self._last[0].shape != frames[0].shape):
+            self._statistics = self._last = None
+        result = self._translator(frames) if self._channels is None else self._with_statistics(frames, self._channels)
+        if self._strength == "strong" and self._last is not None:
+            result = self._blended(frames[0], result[0])[None]
+        self._last = frames[0], result[0]
+        return result
+
+    def _with_statistics(self, frames: np.ndarray, channels: int) -> np.ndarray:
+        momentum = MOMENTUM
+        if self._statistics is None:
+            self._statistics, momentum = np.zeros((2, channels), np.float32), 0.0
+        outputs = self._translator.session.run(
+            STAGE,
+            {"frames": frames, "statistics": self._statistics, "momentum": np.array([momentum], np.float32)},
+        )
+        self._statistics = outputs["statistics_out"]
+        return outputs["translated"]
+
+    def _blended(self, frame: np.ndarray, result: np.ndarray) -> np.ndarray:
+        """Mixes the last result into `result` `[H, W, 3]` where the motion explains the new frame."""
+        assert self._last is not None
+        last_frame, last_result = self._last
+        height, width = frame.shape[:2]
+        scale = min(1.0, FLOW_SIDE_PX / min(height, width))
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        small, last_small = (
+            grey(image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+            for image in (frame, last_frame)
+        )
+        flow = resized_flow(self._flow(small, last_small), width, height)
+        expected, inside = warp(last_frame, flow)
+        carried, _ = warp(last_result, flow)
+        difference = cv2.transform(cv2.absdiff(expected, frame).astype(np.float32), np.full((1, 3), 1 / 3))
+        share = BLEND_SHARE * inside * cv2.exp(difference * np.float32(-1 / BLEND_TOLERANCE))
+        mixed = result + share[..., None] * (carried.astype(np.float32) - result)
+        blended: np.ndarray = np.rint(mixed).astype(np.uint8)
+        return blended
