@@ -39,7 +39,10 @@ class CutDetector:
         height, width = frame.shape[:2]
         small = cv2.resize(frame, (min(width, 160), min(height, 120)), interpolation=cv2.INTER_AREA)
         hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
-        histogram = cv2.calcHist([hsv], [0, 1, 2], None, [8, 8, 8], [0, 180, 0, 256, 0, 256])
+        counts = cv2.calcHist([hsv], [0, 1, 2], None, [8, 8, 8], [0, 180, 0, 256, 0, 256])
+        # a change of exposure shifts saturation and value by less than a bin, and is no cut
+        spread = np.array([1, 2, 1], np.float32) / 4
+        histogram = cv2.sepFilter2D(counts.transpose(1, 2, 0), -1, spread, spread, borderType=cv2.BORDER_REPLICATE)
         last, self._last = self._last, histogram
         return last is not None and cv2.compareHist(last, histogram, cv2.HISTCMP_BHATTACHARYYA) > CUT_DISTANCE
 
