@@ -1,0 +1,165 @@
+"""Frames of a video file, upright, in RGB, with their times: through OpenCV, and PyAV where OpenCV cannot.
+
+OpenCV ends without a word where a file is damaged, has no decoder for AV1, and takes untagged HD colours for BT.601.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from i2i_rt.errors import MediaError
+from i2i_rt.video.probe import HD_HEIGHT, Clip, decoded, load_av, open_input
+
+Reader = Literal["auto", "opencv", "pyav"]
+
+NOT_IN_OPENCV = {"av1", "libdav1d", "libaom-av1"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture `[H, W, 3]` uint8 RGB; `time_s` counts from the first frame of its clip."""
+
+    image: np.ndarray
+    time_s: float
+    duration_s: float
+
+
+class FrameReader:
+    """Iterates over a clip's frames, once.
+
+    Attributes:
+        used: the readers that gave frames.
+        frames: how many frames were given.
+        end_s: the time at which the last frame given ends.
+        lost: how many pieces of the file could not be decoded.
+        damaged: how many frames came out of damaged data; they are shown as the decoder mended them.
+    """
+
+    def __init__(self, clip: Clip, reader: Reader = "auto") -> None:
+        if reader not in get_args(Reader):
+            raise MediaError(f"no reader is called {reader!r}; it must be one of {', '.join(get_args(Reader))}")
+        self.clip = clip
+        self._reader = reader
+        self.used: list[str] = []
+        self.frames = 0
+        self.end_s = 0.0
+        self.lost = 0
+        self.damaged = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._reader == "opencv" or (self._reader == "auto" and _suits_opencv(self.clip)):
+            yield from self._ordered(self._opencv(), "OpenCV")
+            if self._reader == "opencv" or not self._ends_early():
+                self._check_any()
+                return
+        yield from self._ordered(self._pyav(after_s=self.end_s if self.frames else None), "PyAV")
+        self._check_any()
+
+    def missing(self) -> str | None:
+        """Says in words what a damaged file did not give; None where everything came. Asked after the last frame."""
+        parts = []
+        if self._ends_early():
+            total = max(self.clip.expected_frames or 0, self.frames + 1)
+            parts.append(f"{self.frames} of about {total} frames could be decoded")
+        elif self.lost:
+            parts.append(f"{self.lost} pieces could not be decoded")
+        if self.damaged:
+            parts.append(f"{self.damaged} frames come from damaged data")
+        return f"{self.clip.path} is damaged or cut off: {', '.join(parts)}" if parts else None
+
+    def _check_any(self) -> None:
+        if not self.frames:
+            raise MediaError(
+                f"no frame of {self.clip.path} ({self.clip.codec}) can be decoded by {' or '.join(self.used)}"
+                + ("; leave --reader out" if self._reader == "opencv" else "")
+            )
+
+    def _ends_early(self) -> bool:
+        if self.clip.duration_s is None:
+            return False
+        # one frame and a half: stated durations are rounded, and may leave out the last frame's own
+        return self.end_s < self.clip.duration_s - 1.5 / self.clip.frame_rate
+
+    def _ordered(self, frames: Iterator[Frame], name: str) -> Iterator[Frame]:
+        """Counts frames, and mends times that do not grow and sizes that change."""
+        self.used.append(name)
+        last = -1.0
+        for frame in frames:
+            image, time = frame.image, frame.time_s
+            if self.frames and time <= last:
+                time = last + 1 / float(self.clip.frame_rate)
+            if image.shape[:2] != (self.clip.height, self.clip.width):
+                import cv2
+
+                image = cv2.resize(image, (self.clip.width, self.clip.height), interpolation=cv2.INTER_AREA)
+            last = time
+            self.frames += 1
+            self.end_s = time + frame.duration_s
+            yield Frame(image, time, frame.duration_s)
+
+    def _opencv(self) -> Iterator[Frame]:
+        # its FFmpeg writes decoding errors of damaged files to stderr; what is missing is said at the end instead
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        import cv2
+
+        capture = cv2.VideoCapture(os.fspath(self.clip.path), cv2.CAP_FFMPEG)
+        step = 1 / float(self.clip.frame_rate)
+        first: float | None = None
+        try:
+            while True:
+                there, bgr = capture.read()
+                if not there:
+                    return
+                time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                first = time if first is None else first
+                yield Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), time - first, step)
+        finally:
+            capture.release()
+
+    def _pyav(self, after_s: float | None) -> Iterator[Frame]:
+        """Decodes from the start; frames that begin before `after_s` were given already."""
+        convert = _to_rgb(self.clip)
+        step = 1 / float(self.clip.frame_rate)
+        faults: list[str] = []
+        with open_input(self.clip.path) as container:
+            stream = container.streams[self.clip.stream]
+            base = Fraction(stream.time_base or 1)
+            for index, frame in enumerate(decoded(container, stream, faults)):
+                time = index * step if frame.pts is None else float(frame.pts * base) - self.clip.start_s
+                self.damaged += frame.is_corrupt
+                # half a frame: OpenCV's times are rounded
+                if after_s is not None and time < after_s - step / 2:
+                    continue
+                yield Frame(convert(frame), time, float(frame.duration * base) if frame.duration else step)
+        self.lost += len(faults)
+
+
+def _suits_opencv(clip: Clip) -> bool:
+    return (
+        clip.codec not in NOT_IN_OPENCV
+        and clip.has_times
+        and clip.leading_stream
+        and (clip.matrix is not None or clip.height < HD_HEIGHT)
+    )
+
+
+def _to_rgb(clip: Clip) -> Any:
+    """Gives a function that turns PyAV's frames into upright RGB arrays."""
+    av = load_av()
+    flags = av.video.reformatter.Interpolation
+    reformatter = av.video.reformatter.VideoReformatter()
+    options = {"format": "rgb24", "interpolation": int(flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INT)}
+    if clip.matrix is None:
+        space = av.video.reformatter.Colorspace
+        options["src_colorspace"] = space.ITU709 if clip.height >= HD_HEIGHT else space.ITU601
+    turns = {90: 3, 180: 2, 270: 1}.get(clip.rotation, 0)  # np.rot90 turns against the clock
+
+    def convert(frame: Any) -> np.ndarray:
+        image = reformatter.reformat(frame, **options).to_ndarray()
+        return np.ascontiguousarray(np.rot90(image, turns))
+
+    return convert
