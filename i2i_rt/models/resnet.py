@@ -116,6 +116,11 @@ class ResnetGenerator(nn.Module):
                 found[index] = image
         return [found[index] for index in indices]
 
+    def finish(self, feature: Tensor, index: int) -> Tensor:
+        """Gives the translated image from the output of the layer `index`, one of `features`."""
+        result: Tensor = self.layers[index + 1 :](feature)
+        return result
+
     def feature_channels(self, indices: Sequence[int]) -> list[int]:
         """Gives the channels of each tensor of `features`."""
         probe = torch.zeros(1, self.config.in_channels, self.low, self.low, device=next(self.parameters()).device)

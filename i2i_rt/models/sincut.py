@@ -151,7 +151,11 @@ class SinCUTGenerator(nn.Module):
         )
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
-        x = self.encoder(image)
+        return self.finish(image, -1, noise)
+
+    def finish(self, feature: Tensor, index: int, noise: Tensor | None = None) -> Tensor:
+        """Gives the translated image from the output of the encoder's layer `index`, one of `features`."""
+        x = self.encoder[index + 1 :](feature)
         for layer in self.decoder:
             x = layer(x, noise) if isinstance(layer, DemodulatedUpsample) else layer(x)
         result: Tensor = x

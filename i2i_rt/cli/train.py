@@ -1,0 +1,153 @@
+"""Train a system on folders of pictures, and write a bundle that can be exported.
+
+  i2i-rt train fastcut --data photos/ -o runs/sketch
+  i2i-rt train fastcut -o runs/sketch --resume
+  i2i-rt train pix2pix --data facades/ -o runs/facades --direction BtoA
+  torchrun --nproc-per-node 4 -m i2i_rt train cut --data photos/ -o runs/cut --batch 4
+
+Systems: cyclegan, cut, fastcut (photos/trainA/ and photos/trainB/, unrelated pictures), pix2pix (facades/train/ with
+pictures A|B side by side, or trainA/ and trainB/ with equal names), sincut (one picture each in trainA/ and trainB/).
+Options that are left out have the paper's values. Ctrl-C saves; --resume goes on as if nothing had happened.
+"""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from i2i_rt.errors import I2IError
+
+if TYPE_CHECKING:
+    from i2i_rt.training.loop import Outcome
+    from i2i_rt.training.options import TrainingOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("system", help="cyclegan, cut, fastcut, sincut or pix2pix")
+    parser.add_argument("--data", help="folder with the pictures")
+    parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    data = parser.add_argument_group("data")
+    data.add_argument("--direction", help="AtoB or BtoA (default: AtoB)")
+    data.add_argument(
+        "--resize",
+        help="square: to load-size squared, as in the papers; short: the shorter side to load-size; "
+        "none: crops from the whole picture (default: square)",
+    )
+    data.add_argument("--load-size", type=int, help="pixels that pictures are scaled to (default: 286)")
+    data.add_argument("--crop-size", type=int, help="pixels of the random crops (default: 256; sincut: 64)")
+    data.add_argument("--workers", type=int, default=2, help="threads that prepare crops (default: 2)")
+    network = parser.add_argument_group("networks")
+    network.add_argument("--width", type=int, help="channels of the generator's outer layer (default: 64)")
+    network.add_argument("--blocks", type=int, help="residual blocks of a ResNet generator (default: 9)")
+    network.add_argument("--discriminator-width", type=int, help="channels of its first layer (default: 64)")
+    network.add_argument(
+        "--antialias",
+        action=argparse.BooleanOptionalAction,
+        help="low-pass filters in place of strided and transposed convolutions (default: cut and fastcut have them)",
+    )
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=int, help="epochs with the full learning rate (default: the paper's)")
+    training.add_argument("--decay-epochs", type=int, help="epochs in which it falls to zero (default: the paper's)")
+    training.add_argument("--steps", type=int, help="end after so many steps, although epochs are left")
+    training.add_argument("--batch", type=int, help="images a step, of all processes together (default: 1; sincut: 16)")
+    training.add_argument("--learning-rate", type=float, help="of Adam (default: 0.0002; sincut: 0.002)")
+    training.add_argument("--precision", help="fp32 or bf16, mixed (default: fp32)")
+    training.add_argument("--seed", type=int, help="of weights, crops and patches (default: 0)")
+    training.add_argument("--threads", type=int, help="CPU threads to compute with (default: PyTorch's own choice)")
+    training.add_argument("--save-every", type=int, default=500, help="steps between checkpoints (default: 500)")
+    training.add_argument("--sample-every", type=int, default=500, help="steps between sample grids (default: 500)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from i2i_rt.training.loop import Schedule, train
+    from i2i_rt.training.processes import joined_processes
+    from i2i_rt.training.run_folder import RunFolder
+
+    for name in ("steps", "save_every", "sample_every", "workers", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise I2IError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+    folder = RunFolder(arguments.output)
+    options = _resumed(arguments, folder) if arguments.resume else _fresh(arguments)
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    schedule = Schedule(arguments.steps, arguments.save_every, arguments.sample_every, arguments.workers)
+    with joined_processes() as processes:
+        outcome = train(options, folder, schedule, processes, resume=arguments.resume)
+        if processes.first:
+            print(_summary(arguments, options, outcome))
+    return 0 if outcome.step >= outcome.total else 130
+
+
+def _fresh(arguments: argparse.Namespace) -> "TrainingOptions":
+    """Fills in the paper's values where an option was left out."""
+    from i2i_rt.systems.table import find
+    from i2i_rt.training.options import TrainingOptions
+
+    _, recipe = find(arguments.system)
+    if arguments.data is None:
+        raise I2IError("no data: name the folder with the pictures with --data")
+    shape = recipe.shape
+    chosen: dict[str, Any] = {
+        name: getattr(recipe, name)
+        for name in ("epochs", "decay_epochs", "batch", "load_size", "crop_size", "learning_rate")
+    } | {name: getattr(shape, name) for name in ("width", "blocks", "discriminator_width", "antialias")}
+    chosen |= _given(arguments)
+    if arguments.crop_size is not None and arguments.load_size is None:
+        # the papers' margin for random crops: 286 for 256
+        margin = recipe.load_size / recipe.crop_size
+        chosen["load_size"] = round(arguments.crop_size * margin)
+    return TrainingOptions(**chosen)
+
+
+def _resumed(arguments: argparse.Namespace, folder: Any) -> "TrainingOptions":
+    """Takes the run's own options; the data may have moved, everything else must be as it was."""
+    from i2i_rt.training.options import TrainingOptions
+
+    kept = TrainingOptions.from_json(folder.options()).to_json()
+    for name, value in _given(arguments).items():
+        if name != "data" and value != kept[name]:
+            option = "the system" if name == "system" else f"--{name.replace('_', '-')}"
+            raise I2IError(
+                f"{option} is {value} and the run in {folder.path} was started with {kept[name]}; "
+                "leave it out, or start another run without --resume"
+            )
+    return TrainingOptions.from_json(kept | ({"data": arguments.data} if arguments.data else {}))
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Gives the options that were named on the command line and that define the run."""
+    from i2i_rt.training.options import TrainingOptions
+
+    names = [field.name for field in fields(TrainingOptions)]
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+
+
+def _summary(arguments: argparse.Namespace, options: "TrainingOptions", outcome: "Outcome") -> str:
+    size = sum(file.stat().st_size for file in outcome.bundles[0].rglob("*") if file.is_file()) / 1e6
+    folder, bundle = arguments.output, outcome.bundles[0]
+    finished = outcome.step >= outcome.total
+    lines = []
+    if outcome.trained:
+        speed = outcome.trained * options.batch / outcome.seconds
+        lines.append(
+            f"{'trained' if finished else 'interrupted after'} {outcome.step} of {outcome.total} steps: "
+            f"{outcome.trained} steps in {outcome.seconds:.0f} s, {speed:.2f} images/s, "
+            f"{outcome.waited_s / outcome.seconds:.1%} of it waiting for data"
+        )
+    else:
+        lines.append(f"the run has all its {outcome.step} steps; a larger --steps, if epochs are left, goes on")
+    lines += [
+        f"bundle   {bundle} ({size:.1f} MB)",
+        *(f"         {other} (the way back)" for other in outcome.bundles[1:]),
+        f"samples  {folder / 'samples'}",
+        f"losses   tensorboard --logdir {folder / 'tensorboard'}",
+    ]
+    if finished:
+        lines.append(f"next     i2i-rt export {bundle}")
+    else:
+        lines.append(f"go on    i2i-rt train {options.system} -o {folder} --resume")
+    return "\n".join(lines)

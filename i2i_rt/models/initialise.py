@@ -1,0 +1,26 @@
+"""How weights are drawn before training, as the papers' code does it."""
+
+from typing import Literal
+
+from torch import nn
+
+Initialisation = Literal["normal", "xavier"]
+
+
+def initialise(network: nn.Module, how: Initialisation, scale: float = 0.02) -> None:
+    """Draws the weights of all convolutions and linear layers anew; biases become zero, in place.
+
+    `normal` has a standard deviation of `scale` (CycleGAN, pix2pix), `xavier` a gain of `scale` (CUT). The scales of
+    batch norm are drawn from N(1, `scale`). SinCUT's equalised layers are drawn where they are made and stay.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            if how == "xavier":
+                nn.init.xavier_normal_(module.weight, gain=scale)
+            else:
+                nn.init.normal_(module.weight, 0.0, scale)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, scale)
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,72 @@
+"""The papers' losses: pure functions of tensors. Scores are raw outputs of a discriminator, of any shape.
+
+All are computed in float32, also under automatic mixed precision. Those of the adversarial game come in pairs: one
+for the discriminator, halved where the papers' code halves it by the system, and one for the generator.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+AdversarialLoss = Literal["least-squares", "cross-entropy", "softplus"]
+
+
+def adversarial(scores: Tensor, *, real: bool, loss: AdversarialLoss) -> Tensor:
+    """Gives a scalar that is small where `scores` say "real" (or, with `real=False`, "fake").
+
+    `least-squares` is LSGAN (Mao et al. 2017) with targets 1 and 0, `cross-entropy` the loss of the first GAN, and
+    `softplus` its non-saturating form as StyleGAN2 writes it. Averaged over patches and images.
+    """
+    return ADVERSARIAL_LOSSES[loss](scores.float(), real)
+
+
+def _least_squares(scores: Tensor, real: bool) -> Tensor:
+    return (scores - float(real)).square().mean()
+
+
+def _softplus(scores: Tensor, real: bool) -> Tensor:
+    return functional.softplus(-scores if real else scores).mean()
+
+
+# the cross entropy of a sigmoid is a softplus; two names stay, because they are two papers' losses
+ADVERSARIAL_LOSSES: dict[AdversarialLoss, Callable[[Tensor, bool], Tensor]] = {
+    "least-squares": _least_squares,
+    "cross-entropy": _softplus,
+    "softplus": _softplus,
+}
+
+
+def patch_nce(
+    query: Tensor, key: Tensor, *, images: int, temperature: float = 0.07, across_batch: bool = False
+) -> Tensor:
+    """Gives the cross entropy of picking each query's own key among all keys (equation 3.6 of Park's thesis).
+
+    `query` and `key` are unit vectors `[images * P, D]`, image by image; the result has a value a row and is not
+    reduced. Negatives are the other positions of the same image or, with `across_batch`, all other rows. No
+    gradient flows into `key`.
+    """
+    groups = 1 if across_batch else images
+    query = query.float().view(groups, -1, query.shape[1])  # [G, P, D]
+    key = key.detach().float().view_as(query)
+    positive = (query * key).sum(2, keepdim=True)  # [G, P, 1]
+    negatives = query @ key.transpose(1, 2)  # [G, P, P]
+    itself = torch.eye(negatives.shape[1], dtype=torch.bool, device=query.device)
+    # -10 before the division, as in the papers' code: e^-143 is not quite nothing, but float32 cannot tell
+    negatives = negatives.masked_fill(itself, -10.0)
+    logits = (torch.cat([positive, negatives], 2) / temperature).flatten(0, 1)  # [G * P, 1 + P]
+    first = torch.zeros(len(logits), dtype=torch.long, device=query.device)
+    return functional.cross_entropy(logits, first, reduction="none")
+
+
+def distance(image: Tensor, target: Tensor) -> Tensor:
+    """Gives the mean absolute difference: cycle consistency, identity, and pix2pix's reconstruction."""
+    return functional.l1_loss(image.float(), target.float())
+
+
+def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
+    """Gives R1 (Mescheder et al. 2018): half the squared gradient of `scores` by real `images`, a mean over images."""
+    (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1).mean() / 2

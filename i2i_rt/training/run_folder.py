@@ -1,0 +1,127 @@
+"""A run's folder. Whatever is killed when: what stood there before stays usable until the new file is complete.
+
+training.json   the options
+state.pt        weights, optimisers and the step: what `--resume` reads
+bundle/         the generator, as `i2i-rt export` takes it
+samples/        grids of inputs and translations
+tensorboard/    losses, speed and samples
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from i2i_rt.bundle import Bundle, Provenance, write_json
+from i2i_rt.errors import I2IError
+from i2i_rt.models import table
+from i2i_rt.systems.stages import stages_of
+from i2i_rt.training.options import TrainingOptions
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads and writes the files of a run."""
+
+    path: Path
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / "state.pt"
+
+    def start(self, options: TrainingOptions) -> None:
+        """Makes the folder.
+
+        Raises:
+            I2IError: where another run or other files are in it.
+        """
+        if self.state_file.exists():
+            raise I2IError(f"{self.path} holds a run already; add --resume to go on with it, or name another folder")
+        others = [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
+        if self.path.is_file() or (others and "training.json" not in others):
+            raise I2IError(f"{self.path} exists and is no run; name another folder with -o")
+        # what an earlier run left that never came to a checkpoint
+        for name in ("samples", "tensorboard"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        (self.path / "samples").mkdir(parents=True)
+        write_json(self.path / "training.json", options.to_json())
+
+    def options(self) -> dict[str, Any]:
+        """Reads the options of the run that is to go on.
+
+        Raises:
+            I2IError: where there is no run, or none that has come to a checkpoint.
+        """
+        import json
+
+        file = self.path / "training.json"
+        if not file.is_file():
+            raise I2IError(f"{self.path} holds no run to resume; leave --resume out to start one")
+        if not self.state_file.is_file():
+            raise I2IError(
+                f"the run in {self.path} was stopped before its first checkpoint; start again without --resume"
+            )
+        try:
+            content: dict[str, Any] = json.loads(file.read_text())
+        except ValueError as error:
+            raise I2IError(f"{file} cannot be read: {error}") from error
+        return content
+
+    def read_state(self, device: torch.device) -> dict[str, Any]:
+        """Reads the last checkpoint.
+
+        Raises:
+            I2IError: where the file is damaged.
+        """
+        try:
+            state: dict[str, Any] = torch.load(self.state_file, map_location=device, weights_only=True)
+        # a damaged file can fail anywhere inside the unpickler, with any exception
+        except Exception as error:
+            raise I2IError(f"the checkpoint {self.state_file} is damaged; start again without --resume") from error
+        return state
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Writes a checkpoint beside the last one, and takes its place once it is on the disk."""
+        temporary = self.state_file.with_name(".state.pt.part")
+        with temporary.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(self.state_file)
+        _sync_folder(self.path)
+
+    def write_bundle(self, name: str, generator: nn.Module, system: str, provenance: Provenance) -> Path:
+        """Writes a bundle, or brings its weights up to date; there is never a moment without a complete one."""
+        path, networks = self.path / name, {"generator": generator}
+        fresh = self.path / f".{name}.part"
+        shutil.rmtree(fresh, ignore_errors=True)
+        Bundle.create(
+            fresh,
+            system=system,
+            networks={key: table.describe(network) for key, network in networks.items()},
+            stages={key: stage.spec for key, stage in stages_of(networks).items()},
+            weights=table.weights_of(networks),
+            provenance=provenance,
+        )
+        if path.is_dir():
+            # same network, other weights; exported graphs stay, and are refused by their weights' digest
+            for file in fresh.iterdir():
+                file.replace(path / file.name)
+            fresh.rmdir()
+        else:
+            fresh.rename(path)
+        return path
+
+
+def _sync_folder(path: Path) -> None:
+    """Makes a rename survive a power cut, where the system can."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
