@@ -1,5 +1,6 @@
 """Reads official checkpoints: containers safely, then the network from key names and shapes alone."""
 
+import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def read_state(file: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} is no complete safetensors file: {error}") from error
     # a damaged file can fail anywhere inside the unpickler, with any exception
     except Exception as error:
-        if "weights_only" in str(error).lower() and "Unsupported" in str(error):
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise CheckpointError(
                 f"{file} holds more than tensors and could run code, so it was not opened; "
                 "save its state dict alone: torch.save(network.state_dict(), file)"

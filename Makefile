@@ -1,0 +1,37 @@
+# Needs Python 3.11 or later, make and a package index; everything else is installed into a virtual environment:
+# the active one, or .venv here. The stamp makes the second run quick; a changed pyproject.toml installs again.
+PYTHON ?= python3
+VENV ?= $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
+EXTRAS := $(if $(shell command -v nvidia-smi),gpu,cpu),video,train,dev
+STAMP := $(VENV)/.i2i-rt-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
+BIN := $(VENV)/bin
+FOLDERS = export kernels serving benchmarks
+
+.PHONY: setup demo test lint types bench
+
+setup: $(STAMP)
+
+$(STAMP):
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; pass PYTHON=…")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]'
+	touch $(STAMP)
+
+demo: $(STAMP)  # makes a clip with sound, exports the shipped model, verifies it, translates the clip, measures
+	$(BIN)/python -m demo.run
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(STAMP) types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)  # links the five folders into one tree: mypy does not follow setuptools' package-dir
+	rm -rf build/tree && mkdir -p build/tree/i2i_rt
+	ln -s $(CURDIR)/i2i_rt/* $(addprefix $(CURDIR)/,$(FOLDERS)) build/tree/i2i_rt/
+	$(BIN)/mypy
+
+bench: $(STAMP)  # the figures of benchmarks/results/, all of them: about 20 minutes on a quiet machine
+	$(BIN)/python -m i2i_rt.benchmarks

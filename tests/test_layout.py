@@ -1,0 +1,122 @@
+"""The import rules of the architecture, the packaging list, and what an import must not cost."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS = {
+    "i2i_rt": "i2i_rt",
+    "export": "i2i_rt.export",
+    "kernels": "i2i_rt.kernels",
+    "serving": "i2i_rt.serving",
+    "benchmarks": "i2i_rt.benchmarks",
+}
+PLAIN = {"errors", "spec", "bundle"}  # what everything may import: data without torch
+
+# part of the package -> the other parts that it may import, besides PLAIN
+MAY_IMPORT = {
+    "kernels": set[str](),
+    "models": {"kernels"},
+    "checkpoint": {"models"},
+    "preprocessing": set[str](),
+    "systems": {"models", "kernels"},
+    "importer": {"checkpoint", "models", "preprocessing", "systems"},
+    "training": {"systems", "models", "preprocessing"},
+    "metrics": {"video"},
+    "runtime": {"systems"},
+    "translator": {"runtime"},
+    "video": {"translator", "runtime"},
+    "export": {"systems", "models", "runtime"},
+    "serving": {"export", "runtime", "translator"},
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module if node.module != "i2i_rt" else f"i2i_rt.{node.names[0].name}"
+
+
+def sources(part: str) -> list[Path]:
+    inside = ROOT / "i2i_rt" / part
+    if inside.with_suffix(".py").is_file():
+        return [inside.with_suffix(".py")]
+    return sorted((inside if inside.is_dir() else ROOT / part).rglob("*.py"))
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_part_imports_only_what_lies_below_it(part: str) -> None:
+    assert sources(part)
+    for path in sources(part):
+        for name in imported(path):
+            words = name.split(".")
+            if words[0] != "i2i_rt" or len(words) == 1 or words[1] in (part, "__version__"):
+                continue
+            allowed = MAY_IMPORT[part] | PLAIN
+            assert words[1] in allowed, f"{path.relative_to(ROOT)} may not import {name}"
+
+
+def test_only_one_module_of_the_runtime_needs_torch() -> None:
+    for part in ("runtime", "video", "translator", "bundle", "spec", "errors"):
+        for path in sources(part):
+            names = {name.split(".")[0] for name in imported(path)}
+            heavy = names & {"torch", "torchvision"} or {n for n in imported(path) if n.startswith("i2i_rt.systems")}
+            assert not heavy or path.name == "torch.py", f"{path.relative_to(ROOT)} imports {heavy}"
+
+
+def test_every_package_is_listed() -> None:
+    found = {
+        ".".join([prefix, *init.parent.relative_to(ROOT / folder).parts])
+        for folder, prefix in FOLDERS.items()
+        for init in (ROOT / folder).rglob("__init__.py")
+    }
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found
+
+
+def run_python(code: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT.parent, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_help_and_translator_need_no_torch() -> None:
+    run_python(
+        "import sys\n"
+        "from i2i_rt.cli import main\n"
+        "assert main(['--help']) == 0\n"
+        "import i2i_rt.translator, i2i_rt.video, i2i_rt.runtime.openvino, i2i_rt.runtime.onnxruntime\n"
+        "assert i2i_rt.Translator and i2i_rt.Bundle\n"
+        "assert 'torch' not in sys.modules and 'cv2' not in sys.modules"
+    )
+
+
+def test_help_of_every_verb_needs_no_torch() -> None:
+    output = run_python(
+        "import contextlib, sys\n"
+        "from i2i_rt.cli import VERBS, main\n"
+        "for verb in VERBS:\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        "        main([verb, '--help'])\n"
+        "assert 'torch' not in sys.modules, 'torch'"
+    )
+    assert output.count("usage: i2i-rt") == 9
+
+
+def test_unknown_verb_gets_the_closest_match(capsys: pytest.CaptureFixture[str]) -> None:
+    from i2i_rt.cli import main
+
+    assert main(["exprot"]) == 2
+    assert "did you mean 'export'?" in capsys.readouterr().err
