@@ -4,15 +4,18 @@ OpenCV ends without a word where a file is damaged, has no decoder for AV1, and 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal, get_args
 
+import cv2
 import numpy as np
 
 from i2i_rt.errors import MediaError
 from i2i_rt.video.probe import HD_HEIGHT, Clip, decoded, load_av, open_input
+from i2i_rt.video.sizes import resized
 
 Reader = Literal["auto", "opencv", "pyav"]
 
@@ -28,22 +31,30 @@ class Frame:
     duration_s: float
 
 
+# A frame that was decoded but not yet converted: its time and duration in seconds, and how to get its picture.
+_Decoded = tuple[float, float, Callable[[], np.ndarray]]
+
+
 class FrameReader:
-    """Iterates over a clip's frames, once.
+    """Iterates over a clip's frames, once; the first `skip` of them are decoded but not given.
 
     Attributes:
-        used: the readers that gave frames.
-        frames: how many frames were given.
-        end_s: the time at which the last frame given ends.
+        used: the readers that were tried, in order.
+        frames: how many frames were decoded.
+        end_s: the time at which the last of them ends.
+        varying: whether frames were shown for different times.
         lost: how many pieces of the file could not be decoded.
         damaged: how many frames came out of damaged data; they are shown as the decoder mended them.
     """
 
-    def __init__(self, clip: Clip, reader: Reader = "auto") -> None:
+    def __init__(self, clip: Clip, reader: Reader = "auto", *, skip: int = 0) -> None:
         if reader not in get_args(Reader):
             raise MediaError(f"no reader is called {reader!r}; it must be one of {', '.join(get_args(Reader))}")
         self.clip = clip
         self._reader = reader
+        self._skip = skip
+        self._last_s = -1.0
+        self._steps = (float("inf"), 0.0)  # the shortest and the longest time between two frames
         self.used: list[str] = []
         self.frames = 0
         self.end_s = 0.0
@@ -84,43 +95,39 @@ class FrameReader:
         # one frame and a half: stated durations are rounded, and may leave out the last frame's own
         return self.end_s < self.clip.duration_s - 1.5 / self.clip.frame_rate
 
-    def _ordered(self, frames: Iterator[Frame], name: str) -> Iterator[Frame]:
+    @property
+    def varying(self) -> bool:
+        return self.frames > 2 and self._steps[1] - self._steps[0] > 0.002  # containers round to milliseconds
+
+    def _ordered(self, frames: Iterator[_Decoded], name: str) -> Iterator[Frame]:
         """Counts frames, and mends times that do not grow and sizes that change."""
         self.used.append(name)
-        last = -1.0
-        for frame in frames:
-            image, time = frame.image, frame.time_s
-            if self.frames and time <= last:
-                time = last + 1 / float(self.clip.frame_rate)
-            if image.shape[:2] != (self.clip.height, self.clip.width):
-                import cv2
-
-                image = cv2.resize(image, (self.clip.width, self.clip.height), interpolation=cv2.INTER_AREA)
-            last = time
+        for time, duration, picture in frames:
+            if self.frames and time <= self._last_s:
+                time = self._last_s + 1 / float(self.clip.frame_rate)
+            if self.frames:
+                step = time - self._last_s
+                self._steps = (min(self._steps[0], step), max(self._steps[1], step))
+            self._last_s, self.end_s = time, time + duration
             self.frames += 1
-            self.end_s = time + frame.duration_s
-            yield Frame(image, time, frame.duration_s)
+            if self.frames > self._skip:
+                yield Frame(resized(picture(), (self.clip.height, self.clip.width)), time, duration)
 
-    def _opencv(self) -> Iterator[Frame]:
+    def _opencv(self) -> Iterator[_Decoded]:
         # its FFmpeg writes decoding errors of damaged files to stderr; what is missing is said at the end instead
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        import cv2
-
         capture = cv2.VideoCapture(os.fspath(self.clip.path), cv2.CAP_FFMPEG)
         step = 1 / float(self.clip.frame_rate)
         first: float | None = None
         try:
-            while True:
-                there, bgr = capture.read()
-                if not there:
-                    return
+            while capture.grab():
                 time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 first = time if first is None else first
-                yield Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), time - first, step)
+                yield time - first, step, lambda: cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
 
-    def _pyav(self, after_s: float | None) -> Iterator[Frame]:
+    def _pyav(self, after_s: float | None) -> Iterator[_Decoded]:
         """Decodes from the start; frames that begin before `after_s` were given already."""
         convert = _to_rgb(self.clip)
         step = 1 / float(self.clip.frame_rate)
@@ -132,9 +139,8 @@ class FrameReader:
                 time = index * step if frame.pts is None else float(frame.pts * base) - self.clip.start_s
                 self.damaged += frame.is_corrupt
                 # half a frame: OpenCV's times are rounded
-                if after_s is not None and time < after_s - step / 2:
-                    continue
-                yield Frame(convert(frame), time, float(frame.duration * base) if frame.duration else step)
+                if after_s is None or time >= after_s - step / 2:
+                    yield time, float(frame.duration * base) if frame.duration else step, partial(convert, frame)
         self.lost += len(faults)
 
 

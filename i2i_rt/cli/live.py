@@ -1,0 +1,194 @@
+"""Translates a camera or a network stream while it runs: always the newest frame, so that the delay stays short.
+
+  i2i-rt live horse2zebra/ --camera 0
+  i2i-rt live horse2zebra/ --url rtsp://192.168.1.20/stream --stabilize light --output zebra.mp4
+  i2i-rt live horse2zebra/ --url ride.mp4 --duration 10 --output frames/
+
+A window shows the result, with frames per second and the delay from arrival to display; Q closes it. Without a
+display the frames are written: to a video with the times of their arrival, or to a folder of pictures. Ctrl-C ends
+the run, completes the file and prints the summary. A stream that breaks off is opened again.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+
+import cv2
+import numpy as np
+from rich.console import Console
+
+from i2i_rt.cli import add_backend_options
+from i2i_rt.errors import I2IError
+from i2i_rt.translator import Translator
+from i2i_rt.video.camera import LatestFrameReader, OpenCVSource, without_password
+from i2i_rt.video.live import Status, Summary, Window, translate_live, window_problem
+from i2i_rt.video.recording import FrameFolder, VideoRecording, open_recording
+from i2i_rt.video.stabilize import Stabilizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="folder of the model")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--camera", type=int, metavar="N", help="number of the camera, 0 being the first")
+    source.add_argument("--url", help="rtsp://…, http://…, or a video file, which is played in real time")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="write the frames to a video (.mp4, .mov, .mkv) or, without suffix, a folder"
+    )
+    parser.add_argument("--size", type=_size, metavar="HxW", help="resize frames before translating (default: keep)")
+    parser.add_argument(
+        "--stabilize",
+        choices=("off", "light", "strong"),
+        default="off",
+        help="light holds back drifts of colour, strong also crawling texture, at a loss of sharpness (default: off)",
+    )
+    parser.add_argument("--duration", type=_seconds, metavar="S", help="end after this many seconds")
+    parser.add_argument("--frames", type=_count, metavar="N", help="end after this many frames")
+    parser.add_argument("--overlay", action="store_true", help="write rate and delay into the files' frames too")
+    add_backend_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    progress = Console(stderr=True)
+
+    def say(text: str) -> None:
+        progress.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    where: int | str = arguments.url if arguments.camera is None else arguments.camera
+    name = f"camera {where}" if isinstance(where, int) else without_password(where)
+    with ExitStack() as stack:
+        translator = stack.enter_context(
+            Translator.load(
+                arguments.bundle, backend=arguments.backend, precision=arguments.precision, threads=arguments.threads
+            )
+        )
+        reader = LatestFrameReader(lambda: OpenCVSource(where), name=name, say=say)
+        stack.callback(reader.close)
+        stop = stack.enter_context(_stop_on_interrupt())
+        recording = _recording(arguments.output, say)
+        if recording is not None:
+            stack.callback(recording.close)
+        stabilizer = Stabilizer(translator, arguments.stabilize)
+        height, width = arguments.size or reader.first.shape[:2]
+        say(f"{name}: {reader.first.shape[1]}x{reader.first.shape[0]}, translated at {width}x{height}")
+        say(f"running {translator.description}")
+        if stabilizer.note:
+            say(stabilizer.note)
+        stabilizer.warm_up(height, width)
+        window = None
+        if window_problem() is None:
+            window = Window(f"i2i-rt live: {arguments.bundle.name}", stop)
+            stack.callback(window.close)
+        status = stack.enter_context(progress.status("waiting for a frame") if progress.is_terminal else nullcontext())
+        summary = translate_live(
+            reader,
+            _resized(stabilizer, arguments.size),
+            window=window,
+            files=[] if recording is None else [recording],
+            overlay_in_files=arguments.overlay,
+            stop=stop,
+            max_frames=arguments.frames,
+            duration_s=arguments.duration,
+            show_status=(lambda now: None) if status is None else lambda now: status.update(_line(now)),
+        )
+    _report(summary, recording, arguments.bundle)
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, text.lower().split("x"))
+    except ValueError:
+        height = width = 0
+    if min(height, width) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write height x width, such as 256x384")
+    return height, width
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames; it must be 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; it must be a number of seconds above 0")
+    return seconds
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Gives an event that the first Ctrl-C or SIGTERM sets, so that no frame is cut in two; the second one kills."""
+    stop = threading.Event()
+    before = {}
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        for signal_, handler in before.items():
+            signal.signal(signal_, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, interrupt)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _recording(output: Path | None, say: Callable[[str], None]) -> VideoRecording | FrameFolder | None:
+    """Opens the output; where there is neither a window nor a name, the name is the date."""
+    problem = window_problem()
+    if output is None and problem is not None:
+        output = Path(time.strftime("live-%Y%m%d-%H%M%S.mp4"))
+        say(f"no window: {problem}; writing {output} (--output names another file)")
+    return None if output is None else open_recording(output)
+
+
+def _resized(
+    translate: Callable[[np.ndarray], np.ndarray], size: tuple[int, int] | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    if size is None:
+        return translate
+    height, width = size
+
+    def resize_and_translate(frames: np.ndarray) -> np.ndarray:
+        return translate(
+            np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
+        )
+
+    return resize_and_translate
+
+
+def _line(status: Status) -> str:
+    return "   ".join(status.lines()) + "   (Ctrl-C ends)"
+
+
+def _report(summary: Summary, recording: VideoRecording | FrameFolder | None, bundle: Path) -> None:
+    """Prints what was shown and written."""
+    if not summary.frames:
+        raise I2IError("the source ended before a frame was translated")
+    print(
+        f"{summary.frames} frames in {summary.duration_s:.1f} s, {summary.fps:.1f} fps; {summary.received} arrived, "
+        f"{summary.dropped} dropped, {summary.reconnects} reconnects"
+    )
+    print(
+        f"delay from arrival to display: p50 {summary.delay_p50_ms:.0f} ms, p90 {summary.delay_p90_ms:.0f} ms, "
+        f"p99 {summary.delay_p99_ms:.0f} ms"
+    )
+    if recording is not None and recording.frames:
+        what = "a video" if isinstance(recording, VideoRecording) else "a folder"
+        print(f"wrote {recording.path}, {what} of {recording.frames} frames, {recording.size_bytes / 1e6:.1f} MB")
+    if summary.dropped > summary.frames / 10:
+        print(f"next: i2i-rt bench {bundle} finds a faster backend; a smaller --size also drops fewer frames")
+    sys.stdout.flush()
