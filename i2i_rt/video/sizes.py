@@ -1,0 +1,48 @@
+"""The size at which a picture is translated, and the resizing."""
+
+import re
+
+import cv2
+import numpy as np
+
+from i2i_rt.errors import MediaError
+
+Size = tuple[int, int]  # height, width
+
+# Full HD. A generator keeps hundreds of bytes a pixel; beyond this a desktop's memory may not do.
+MAX_PIXELS = 1920 * 1088
+
+
+def parse_size(text: str) -> Size:
+    """Reads "256x384", height by width.
+
+    Raises:
+        MediaError: where it is no such size.
+    """
+    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    if match is None or "0" in (match[1].lstrip("0") or "0", match[2].lstrip("0") or "0"):
+        raise MediaError(f"the size is {text!r}; it must be HEIGHTxWIDTH in pixels, such as 256x384")
+    return int(match[1]), int(match[2])
+
+
+def target_size(height: int, width: int, *, size: Size | None, max_pixels: int) -> Size:
+    """Gives the size at which a picture of `height` and `width` is translated.
+
+    A picture of more than `max_pixels` is made smaller as a whole. Cutting it into tiles is no way out: with instance
+    normalisation each tile would get statistics, and with them colours, of its own.
+    """
+    height, width = size or (height, width)
+    if height * width <= max_pixels:
+        return height, width
+    scale = (max_pixels / (height * width)) ** 0.5
+    return max(int(height * scale), 1), max(int(width * scale), 1)
+
+
+def resized(image: np.ndarray, size: Size) -> np.ndarray:
+    """Gives an image `[H, W]` or `[H, W, C]`, uint8, in another size; the same array where nothing is to be done."""
+    if image.shape[:2] == size:
+        return image
+    smaller = size[0] * size[1] < image.shape[0] * image.shape[1]
+    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    result: np.ndarray = cv2.resize(image, size[::-1], interpolation=interpolation)
+    return result

@@ -1,0 +1,257 @@
+"""A video file translated into a video file, with its times and its sound."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from i2i_rt.errors import MediaError
+from i2i_rt.video import mux, pipeline
+from i2i_rt.video.probe import Clip, probe
+from i2i_rt.video.reader import Frame, FrameReader, Reader
+from i2i_rt.video.segments import Segments
+from i2i_rt.video.sizes import MAX_PIXELS, Size, resized, target_size
+from i2i_rt.video.writer import Encoding
+
+FRAMES_IN_A_QUEUE = 8
+
+Translate = Callable[[np.ndarray], np.ndarray]  # uint8 RGB [N, H, W, 3] to the same shape
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How a video is translated.
+
+    Attributes:
+        size: the height and width at which it is translated and written; None: its own.
+        compare: writes the input to the left of the result.
+        model: what names the model in the record that `resume` checks.
+    """
+
+    batch: int = 1
+    size: Size | None = None
+    max_pixels: int = MAX_PIXELS
+    compare: bool = False
+    reader: Reader = "auto"
+    encoding: Encoding = field(default_factory=Encoding)
+    resume: bool = False
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class VideoSummary:
+    """What came of it. `stages` has, for each stage, its total in seconds and the percentiles per frame in ms."""
+
+    output: Path
+    frames: int
+    height: int
+    width: int
+    duration_s: float
+    seconds: float
+    new_frames: int  # without those of an earlier run
+    interrupted: bool
+    kept: tuple[str, ...]
+    changed: tuple[str, ...]
+    warnings: tuple[str, ...]
+    stages: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames on their way; `images` `[N, H, W, 3]` may repeat the last frame, so that every batch has one shape."""
+
+    frames: list[Frame]
+    images: np.ndarray
+    results: np.ndarray | None = None
+
+
+def translate_video(
+    translate: Translate,
+    source: str | Path,
+    output: str | Path,
+    options: VideoOptions | None = None,
+    *,
+    warm_up: Callable[[int, int, int], None] | None = None,
+    begin: Callable[[int | None, int], None] = lambda expected, kept: None,
+    advance: Callable[[int], None] = lambda frames: None,
+) -> VideoSummary:
+    """Translates a video.
+
+    Ctrl-C ends it early: what was written so far becomes `<name>.partial<suffix>`, and `resume` goes on from there.
+
+    Args:
+        translate: takes and gives uint8 RGB frames `[N, H, W, 3]`.
+        source: the video.
+        output: the result, `.mp4`, `.mov` or `.mkv`; the name appears when it is complete.
+        options: how it is done.
+        warm_up: is called with height, width and batch before the first frame.
+        begin: is called with the number of frames that are expected, and of those that an earlier run made.
+        advance: is called with the number of frames that were written just now.
+
+    Raises:
+        MediaError: where the video cannot be read, or the result not be written.
+    """
+    started = time.perf_counter()
+    options = options or VideoOptions()
+    source, output = Path(source), Path(output)
+    clip = probe(source)
+    mux.check_output(output)
+    if output.exists() and output.samefile(source):
+        raise MediaError(f"{output} is the input itself; name another file with -o")
+    job = _Job(translate, clip, output, options)
+    begin(clip.expected_frames, job.segments.kept)
+    if warm_up is not None:
+        warm_up(*job.size, options.batch)
+    interrupted, times = False, None
+    try:
+        times = pipeline.run(
+            _batches(job.reader, options.batch),
+            job.prepare,
+            job.infer,
+            lambda batch: advance(job.write(batch)),
+            depth=max(FRAMES_IN_A_QUEUE // options.batch, 2),
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        job.segments.finish()
+    if not job.segments.frames:
+        job.segments.remove()
+        raise KeyboardInterrupt
+    target = output.with_stem(f"{output.stem}.partial") if interrupted else output
+    sound = mux.join(job.segments.files(), target, clip=clip, until_s=job.end_s if interrupted else None)
+    if not interrupted:
+        job.segments.remove()
+        output.with_stem(f"{output.stem}.partial").unlink(missing_ok=True)
+    return VideoSummary(
+        output=target,
+        frames=job.segments.frames,
+        height=job.size[0],
+        width=job.size[1] * (2 if options.compare else 1),
+        duration_s=job.end_s,
+        seconds=time.perf_counter() - started,
+        new_frames=job.segments.frames - job.segments.kept,
+        interrupted=interrupted,
+        kept=tuple(job.kept(sound)),
+        changed=tuple(job.changed(sound)),
+        warnings=tuple(job.warnings(sound, complete=not interrupted)),
+        stages=_stage_times(times, options.batch) if times is not None else {},
+    )
+
+
+class _Job:
+    """One video on its way through the stages, and what can be said of it afterwards."""
+
+    def __init__(self, translate: Translate, clip: Clip, output: Path, options: VideoOptions) -> None:
+        self._translate, self._clip, self._options = translate, clip, options
+        self.size = target_size(clip.height, clip.width, size=options.size, max_pixels=options.max_pixels)
+        # an explicit size is the picture's own, so its pixels are square
+        self._aspect = clip.sample_aspect_ratio if options.size is None else Fraction(1)
+        self.segments = Segments(output, self._identity(), resume=options.resume)
+        self.reader = FrameReader(clip, options.reader, skip=self.segments.kept)
+        self._written_s = 0.0
+
+    def _identity(self) -> dict[str, Any]:
+        status, options = self._clip.path.stat(), self._options
+        return {
+            "input": str(self._clip.path.resolve()),
+            "input's size": status.st_size,
+            "input's time": status.st_mtime_ns,
+            "model": options.model,
+            "size": list(self.size),
+            "compare": options.compare,
+            "reader": options.reader,
+            "crf": options.encoding.crf,
+            "preset": options.encoding.preset,
+        }
+
+    def prepare(self, frames: list[Frame]) -> _Batch:
+        images = [resized(frame.image, self.size) for frame in frames]
+        return _Batch(frames, np.stack(images + images[-1:] * (self._options.batch - len(images))))
+
+    def infer(self, batch: _Batch) -> _Batch:
+        return _Batch(batch.frames, batch.images, self._translate(batch.images))
+
+    def write(self, batch: _Batch) -> int:
+        """Writes a batch and gives the number of its frames."""
+        assert batch.results is not None
+        for frame, before, after in zip(batch.frames, batch.images, batch.results, strict=False):
+            self.segments.write(
+                np.concatenate((before, after), axis=1) if self._options.compare else after,
+                frame.time_s,
+                frame.duration_s,
+                encoding=self._options.encoding,
+                sample_aspect_ratio=self._aspect,
+            )
+            self._written_s = frame.time_s + frame.duration_s
+        return len(batch.frames)
+
+    @property
+    def end_s(self) -> float:
+        """The time at which the result ends; where an earlier run had made all of it, the reader knows."""
+        return self._written_s or self.reader.end_s
+
+    def kept(self, sound: mux.Sound) -> Iterator[str]:
+        clip = self._clip
+        pace = "varying frame rate" if self.reader.varying else f"{float(clip.frame_rate):.6g} frames/s"
+        yield f"{self.segments.frames} frames in order, each at its time ({pace})"
+        if clip.rotation:
+            yield f"rotation: turned upright by {clip.rotation}°, as the file asks"
+        if self._aspect != 1:
+            yield f"pixel shape {self._aspect.numerator}:{self._aspect.denominator}"
+        for track in sound.tracks:
+            yield f"sound: {track}"
+
+    def changed(self, sound: mux.Sound) -> Iterator[str]:
+        clip = self._clip
+        if self.size != (clip.height, clip.width):
+            why = "as asked" if self._options.size else f"more than {self._options.max_pixels} pixels; see --max-pixels"
+            yield f"size {clip.height}x{clip.width} became {self.size[0]}x{self.size[1]} ({why})"
+        if self._options.size and clip.sample_aspect_ratio != 1:
+            yield "pixels are square now"
+        if any(side % 2 for side in (self.size[0], self.size[1] * (1 + self._options.compare))):
+            yield "an odd side was made even by repeating its last row or column"
+        if clip.colour != "BT.709 limited":
+            yield f"colours: {clip.colour}, became BT.709 limited and tagged so"
+        if clip.transfer:
+            yield f"high dynamic range ({clip.transfer}) is not kept; the picture looks flat"
+        if clip.bits > 8:
+            yield f"{clip.bits} bits a colour became 8"
+        if clip.has_alpha:
+            yield "transparency is not kept"
+        if clip.interlaced:
+            yield "interlaced fields were translated as whole frames"
+        if clip.subtitles:
+            yield "subtitles are not kept"
+        if clip.tracks and not sound.tracks:
+            yield "the sound is not kept"
+        if not clip.tracks:
+            yield "no sound: the input has none"
+
+    def warnings(self, sound: mux.Sound, *, complete: bool) -> Iterator[str]:
+        missing = self.reader.missing() if complete else None
+        yield from (text for text in (missing, sound.problem) if text)
+
+
+def _batches(frames: Iterable[Frame], count: int) -> Iterator[list[Frame]]:
+    batch: list[Frame] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == count:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _stage_times(times: pipeline.Times, batch: int) -> dict[str, dict[str, float]]:
+    stages = {}
+    for stage, seconds in times.items():
+        per_frame_ms = np.array(seconds) * 1000 / batch if seconds else np.zeros(1)
+        p50, p90, p99 = (float(value) for value in np.percentile(per_frame_ms, (50, 90, 99)))
+        stages[stage] = {"total_s": sum(seconds), "p50_ms": p50, "p90_ms": p90, "p99_ms": p99}
+    return stages
