@@ -48,6 +48,8 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
             verbose=False,
         )
     assert program is not None
+    for node in program.model.graph.all_nodes():  # the exporter's notes hold paths of the machine that exported
+        node.metadata_props.clear()
     program.model.metadata_props.update(metadata)
     program.model.producer_name = "i2i_rt"
     program.save(file)

@@ -13,6 +13,7 @@ from torch.nn import functional
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Normalises each plane of `[N, C, H, W]`; `weight` and `bias` are `[C]`. Gives the dtype of `x`."""
     if x.dtype in (torch.float16, torch.bfloat16):
-        wide = (tensor if tensor is None else tensor.float() for tensor in (weight, bias))
-        return functional.instance_norm(x.float(), None, None, *wide, eps=eps).to(x.dtype)
+        wide_weight = None if weight is None else weight.float()
+        wide_bias = None if bias is None else bias.float()
+        return functional.instance_norm(x.float(), None, None, wide_weight, wide_bias, eps=eps).to(x.dtype)
     return functional.instance_norm(x, None, None, weight, bias, eps=eps)

@@ -61,7 +61,8 @@ class ResidualBlock(nn.Module):
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv_block(x)
+        result: Tensor = x + self.conv_block(x)
+        return result
 
 
 class ResnetGenerator(nn.Module):

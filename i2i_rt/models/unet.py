@@ -31,7 +31,7 @@ class UNetGeneratorConfig:
 
     def channels(self, level: int) -> int:
         """Gives the channels after the reduction of `level`, 0 being the outermost."""
-        return self.width * min(2**level, 8)
+        return self.width * (1 << min(level, 3))
 
 
 class UNetGenerator(nn.Module):

@@ -108,7 +108,7 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Ch
     ranked: list[tuple[tuple[bool, float, int], Choice]] = []
     for record in bundle.verification():
         row = BACKENDS.get(record["backend"])
-        if row is None or not record["passed"] or record["weights_sha256"] != weights:
+        if row is None or not record["passed"] or record["weights_sha256"] != weights or record["stage"] != "translate":
             continue
         if precision not in ("auto", record["precision"]) or problem(row, record["precision"]) is not None:
             continue
@@ -146,6 +146,7 @@ def _named(bundle: Bundle, backend: Backend, precision: str) -> Choice:
             (record["median_ms"], record["precision"])
             for record in bundle.verification()
             if record["backend"] == backend.name
+            and record["stage"] == "translate"
             and record["passed"]
             and record["precision"] in backend.precisions
             and problem(backend, record["precision"]) is None

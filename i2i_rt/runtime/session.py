@@ -43,7 +43,8 @@ class Session(ABC):
         if stage not in self.stages:
             raise UnsupportedError(f"this bundle has no stage {stage!r}; {closest(stage, self.stages)}")
         spec = self.stages[stage]
-        padded, sizes = {}, {}
+        padded: dict[str, np.ndarray] = {}
+        sizes: dict[str, int] = {}
         for tensor in spec.inputs:
             array = inputs[tensor.name]
             tensor.check(array)

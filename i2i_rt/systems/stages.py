@@ -35,7 +35,8 @@ class Translate(nn.Module):
         dtype = next(self.generator.parameters()).dtype
         image = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
         translated = self.generator(image.to(dtype)).float()
-        return ((translated.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+        levels: Tensor = ((translated.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return levels.permute(0, 2, 3, 1)
 
 
 class TranslateStabilized(nn.Module):
@@ -45,7 +46,7 @@ class TranslateStabilized(nn.Module):
     that they keep; 0 translates the frame by itself. Gives the translated frame and the next statistics.
     """
 
-    def __init__(self, translate: nn.Module) -> None:
+    def __init__(self, translate: Translate) -> None:
         super().__init__()
         self.translate = translate
 
@@ -92,13 +93,14 @@ def stages_of(networks: Mapping[str, nn.Module]) -> dict[str, Stage]:
     stage `translate_stabilized`.
     """
     generator = networks["generator"]
-    translate = Stage(translate_spec(generator), Translate(generator).eval())
-    stages = [translate]
+    spec = translate_spec(generator)
+    translate = Translate(generator).eval()
+    stages = {spec.name: Stage(spec, translate)}
     channels = sum(layer.num_features for layer in blended_layers(generator))
     if channels:
-        spec = translate_stabilized_spec(translate.spec, channels)
-        stages.append(Stage(spec, TranslateStabilized(translate.module).eval()))
-    return {stage.spec.name: stage for stage in stages}
+        stabilized = translate_stabilized_spec(spec, channels)
+        stages[stabilized.name] = Stage(stabilized, TranslateStabilized(translate).eval())
+    return stages
 
 
 def load_stages(bundle: Bundle) -> dict[str, Stage]:

@@ -43,6 +43,7 @@ def test_graph_takes_and_gives_uint8_rgb_of_any_size(exported: Bundle) -> None:
         assert tensor.type.tensor_type.elem_type == onnx.TensorProto.UINT8
         assert [bool(axis.dim_param) for axis in axes] == [True, True, True, False] and axes[3].dim_value == 3
     assert max(entry.version for entry in model.opset_import if entry.domain == "") >= 20
+    assert str(ROOT) not in str(model.SerializeToString()), "a path of this machine is in the graph"
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert metadata["i2i_rt.weights_sha256"] == exported.weights_sha256()
     assert metadata["i2i_rt.size_multiple"] == "4"
@@ -80,12 +81,14 @@ def test_records_hold_every_size_and_batch(exported: Bundle) -> None:
     for record in records:
         assert record["passed"] and record["median_ms"] > 0
         assert {(case["height"], case["width"]) for case in record["cases"]} == set(SIZES)
-        assert {case["batch"] for case in record["cases"]} == {1, 2}
+        # a stage with memory follows one video, so it takes one frame at a time
+        assert {case["batch"] for case in record["cases"]} == ({1, 2} if record["stage"] == "translate" else {1})
 
 
 def test_auto_takes_the_fastest_that_passed(exported: Bundle) -> None:
     choice = backends.choose(exported)
-    fastest = min(exported.verification(), key=lambda record: record["median_ms"])
+    records = [record for record in exported.verification() if record["stage"] == "translate"]
+    fastest = min(records, key=lambda record: record["median_ms"])
     assert (choice.backend.name, choice.precision) == (fastest["backend"], fastest["precision"])
     assert "fastest verified here" in choice.reason
 
