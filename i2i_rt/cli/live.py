@@ -1,8 +1,8 @@
 """Translates a camera or a network stream while it runs: always the newest frame, so that the delay stays short.
 
-  i2i-rt live horse2zebra/ --camera 0
-  i2i-rt live horse2zebra/ --url rtsp://192.168.1.20/stream --stabilize light --output zebra.mp4
-  i2i-rt live horse2zebra/ --url ride.mp4 --duration 10 --output frames/
+    i2i-rt live horse2zebra/ --camera 0
+    i2i-rt live horse2zebra/ --url rtsp://192.168.1.20/stream --stabilize light --output zebra.mp4
+    i2i-rt live horse2zebra/ --url ride.mp4 --duration 10 --output frames/
 
 A window shows the result, with frames per second and the delay from arrival to display; Q closes it. Without a
 display the frames are written: to a video with the times of their arrival, or to a folder of pictures. Ctrl-C ends
@@ -33,7 +33,7 @@ from i2i_rt.video.stabilize import Stabilizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="folder of the model")
+    parser.add_argument("bundle", type=Path, help="the bundle's folder")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--camera", type=int, metavar="N", help="number of the camera, 0 being the first")
     source.add_argument("--url", help="rtsp://…, http://…, or a video file, which is played in real time")

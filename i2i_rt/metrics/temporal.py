@@ -66,7 +66,7 @@ def compare(inputs: Iterable[np.ndarray], outputs: Iterable[np.ndarray]) -> Comp
     frames = 0
     last: tuple[np.ndarray, np.ndarray] | None = None
     for source, result in zip(inputs, outputs, strict=False):
-        source = _fitted(source, result)
+        source, result = _fitted(source, result)
         sharp += [sharpness(grey(source)), sharpness(grey(result))]
         if last is not None:
             sums += _pair_scores(flow, (last[0], source), (last[1], result))
@@ -101,14 +101,15 @@ def _warping_error(earlier: np.ndarray, later: np.ndarray, backward: np.ndarray,
     return float(cv2.absdiff(expected, later)[mask].mean())
 
 
-def _fitted(source: np.ndarray, result: np.ndarray) -> np.ndarray:
-    """Brings a frame of the input to the size of the output's."""
-    height, width = result.shape[:2]
-    if source.shape == result.shape:
-        return source
-    if abs(source.shape[1] / source.shape[0] * height / width - 1) > 0.05:
+def _fitted(source: np.ndarray, result: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Brings a frame of the input and one of the output to the same size."""
+    (height, width), (result_height, result_width) = source.shape[:2], result.shape[:2]
+    if result_height - height in (0, 1) and result_width - width in (0, 1):
+        # video codecs have even sides: an odd input gains a row or column
+        return source, result[:height, :width]
+    if abs(width / height * result_height / result_width - 1) > 0.05:
         raise MediaError(
-            f"the input's frames are {source.shape[0]}x{source.shape[1]} and the output's {height}x{width}, of another "
+            f"the input's frames are {height}x{width} and the output's {result_height}x{result_width}, of another "
             "shape; compare a video with its own translation, made without --compare"
         )
-    return cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(source, (result_width, result_height), interpolation=cv2.INTER_AREA), result

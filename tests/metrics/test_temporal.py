@@ -83,6 +83,15 @@ def test_the_input_is_brought_to_the_size_of_the_output(texture: np.ndarray) -> 
     assert comparison.output == comparison.input
 
 
+def test_the_row_that_a_codec_adds_is_left_out(texture: np.ndarray) -> None:
+    odd = [frame[:95, :127] for frame in pan(texture)]
+    even = [np.pad(frame, ((0, 1), (0, 1), (0, 0)), mode="edge") for frame in odd]
+
+    comparison = compare(odd, even)
+
+    assert comparison.output == comparison.input
+
+
 def test_only_the_common_frames_are_compared(texture: np.ndarray) -> None:
     assert compare(pan(texture, 5), pan(texture, 3)).frames == 3
 
