@@ -75,6 +75,8 @@ def train(
     total = total if schedule.steps is None else min(total, schedule.steps)
     if resume:
         trainer.load_state(run.read_state(processes.device))
+        if processes.first:
+            run.tidy()
     elif processes.first:
         run.start(options)
     begun, first = time.perf_counter(), trainer.step

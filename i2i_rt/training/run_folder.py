@@ -7,6 +7,7 @@ samples/        grids of inputs and translations
 tensorboard/    losses, speed and samples
 """
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -56,8 +57,6 @@ class RunFolder:
         Raises:
             I2IError: where there is no run, or none that has come to a checkpoint.
         """
-        import json
-
         file = self.path / "training.json"
         if not file.is_file():
             raise I2IError(f"{self.path} holds no run to resume; leave --resume out to start one")
@@ -70,6 +69,14 @@ class RunFolder:
         except ValueError as error:
             raise I2IError(f"{file} cannot be read: {error}") from error
         return content
+
+    def tidy(self) -> None:
+        """Takes away what a killed process left half written."""
+        for leftover in (file for pattern in (".*.part*", "samples/.*.part") for file in self.path.glob(pattern)):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
 
     def read_state(self, device: torch.device) -> dict[str, Any]:
         """Reads the last checkpoint.
@@ -98,7 +105,6 @@ class RunFolder:
         """Writes a bundle, or brings its weights up to date; there is never a moment without a complete one."""
         path, networks = self.path / name, {"generator": generator}
         fresh = self.path / f".{name}.part"
-        shutil.rmtree(fresh, ignore_errors=True)
         Bundle.create(
             fresh,
             system=system,

@@ -1,0 +1,38 @@
+"""Tiny training sets of drawn pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def draw_pictures(folder: Path, count: int, size: tuple[int, int] = (48, 40), seed: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    for number in range(count):
+        coarse = generator.integers(0, 256, (4, 5, 3), np.uint8)
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """`trainA` with 3 and `trainB` with 4 pictures."""
+    draw_pictures(tmp_path / "photos" / "trainA", 3)
+    draw_pictures(tmp_path / "photos" / "trainB", 4, seed=1)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """`train` with 3 pictures A|B."""
+    draw_pictures(tmp_path / "pairs" / "train", 3, size=(96, 40))
+    return tmp_path / "pairs"
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Path:
+    """One picture a side, large enough for several crops."""
+    draw_pictures(tmp_path / "single" / "trainA", 1, size=(200, 150))
+    draw_pictures(tmp_path / "single" / "trainB", 1, size=(160, 220), seed=1)
+    return tmp_path / "single"

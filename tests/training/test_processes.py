@@ -1,0 +1,79 @@
+"""Data-parallel training: two gloo processes with one image each train as one process with both."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from i2i_rt.errors import I2IError
+from i2i_rt.training.processes import Processes
+
+# Dropout's masks are drawn for the images that a process has, and batch norm takes the statistics of those images:
+# neither can agree. So dropout is left out, and the single process takes each image's own statistics, which are what
+# a process with one image has.
+TRAIN = """
+import json, sys
+from pathlib import Path
+from i2i_rt.kernels import instance_norm
+from i2i_rt.models.norm import BatchNorm, FixedDropout
+from i2i_rt.training.loop import Schedule, train
+from i2i_rt.training.options import TrainingOptions
+from i2i_rt.training.processes import joined_processes
+from i2i_rt.training.run_folder import RunFolder
+
+FixedDropout.forward = lambda self, x: x
+runs, seen = Path(sys.argv[1]), {}
+with joined_processes() as processes:
+    if processes.count == 1:
+        BatchNorm.forward = lambda self, x: instance_norm(x, self.weight, self.bias, self.eps)
+    for system in ("cyclegan", "cut", "pix2pix"):
+        data = runs.parent / ("pairs" if system == "pix2pix" else "photos")
+        options = TrainingOptions(
+            system=system, data=str(data), epochs=9, decay_epochs=0, batch=2, load_size=36, crop_size=32,
+            learning_rate=1e-4, width=4, blocks=1, discriminator_width=4, antialias=system == "cut",
+        )
+        seen[system] = []
+        train(options, RunFolder(runs / system), Schedule(steps=4), processes,
+              observe=lambda step, losses: seen[system].append(losses))
+    (runs / f"losses-{processes.rank}.json").write_text(json.dumps(seen))
+"""
+
+
+def trained(runs: Path, count: int) -> dict[str, list[dict[str, float]]]:
+    runs.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAIN, str(runs)],
+            env={**os.environ, **place, "RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    return json.loads((runs / "losses-0.json").read_text())
+
+
+def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(photos: Path, pairs: Path, tmp_path: Path) -> None:
+    one, two = trained(tmp_path / "one", 1), trained(tmp_path / "two", 2)
+
+    assert one.keys() == two.keys()
+    for system in one:
+        for alone, shared in zip(one[system], two[system], strict=True):
+            assert shared == pytest.approx(alone, rel=2e-4), system
+    assert (tmp_path / "two" / "cut" / "bundle" / "bundle.json").is_file()
+
+
+def test_batch_that_cannot_be_shared_out_is_refused() -> None:
+    with pytest.raises(I2IError, match="--batch is 3 and there are 2 processes; give a multiple of 2"):
+        Processes(0, 2, None).part(3)  # type: ignore[arg-type]
