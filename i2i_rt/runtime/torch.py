@@ -1,5 +1,7 @@
 """Runs a bundle's own network in PyTorch: eager, or through `torch.compile`."""
 
+import os
+import shutil
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +16,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def problem(backend: str, precision: str | None) -> str | None:
-    """Says why PyTorch cannot be used here; it always can."""
+    """Says why PyTorch cannot be used here; only compiling can lack something, the C++ compiler that it calls."""
+    compilers = (os.environ.get("CXX", "g++"), "clang++", "cl")
+    if backend == "torch-compile" and not torch.cuda.is_available() and not any(map(shutil.which, compilers)):
+        return "torch.compile needs a C++ compiler on the CPU: install g++"
     return None
 
 
