@@ -31,18 +31,24 @@ class Row:
     case: str  # "translate", "video", "training step"
     name: str  # of what runs: a backend, a system
     precision: str
-    height: int
+    height: int  # 0: it stands for every shape
     width: int
     batch: int
     timing: Timing | None = None
     images_per_s: float | None = None
-    peak_memory_mib: float | None = None
+    peak_memory_mib: float | None = None  # of the process, from its start to the end of this row
+    device_memory_mib: float | None = None  # what the process took on the GPU
     psnr_db: float | None = None  # against PyTorch float32; None where it is equal to the last bit or unknown
     largest_difference: int | None = None  # in 8-bit levels
     ratios: Mapping[str, float] = field(default_factory=dict)  # baseline -> its time / this time, medians of one run
     new_shape_ms: float | None = None  # the first run with this shape in a session that had run another one
     start: Start | None = None
+    wrong: bool = False  # the result was below the gate
     note: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.precision}".strip()
 
     @property
     def shape(self) -> str:
@@ -94,6 +100,7 @@ class Report:
             f"Measured: {self.rule}. Times are wall clock, of all runs; no outlier is left out.",
         ]
         parts.append(markdown_table(table(self.rows)))
+        parts += ["\n".join(f"- {line}" for line in notes(self.rows))] if notes(self.rows) else []
         starts = start_table(self.rows)
         if len(starts) > 1:
             parts += ["## Start", markdown_table(starts)]
@@ -106,12 +113,13 @@ class Report:
 
 
 def table(rows: tuple[Row, ...]) -> list[list[str]]:
-    """Gives the rows as text with a header; columns in which no row has anything are left out."""
+    """Gives the timed rows as text with a header; columns in which no row has anything are left out."""
+    rows = tuple(row for row in rows if row.timing is not None)
+    several = len({row.case for row in rows}) > 1
     baselines = list(dict.fromkeys(name for row in rows for name in row.ratios))
     columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("case", lambda row: row.case),
-        ("name", lambda row: row.name),
-        ("precision", lambda row: row.precision),
+        ("case", lambda row: row.case if several else ""),
+        ("name", lambda row: row.label),
         ("size", lambda row: row.shape),
         ("p50 ms", lambda row: _ms(row.timing and row.timing.p50_ms)),
         ("p90 ms", lambda row: _ms(row.timing and row.timing.p90_ms)),
@@ -122,21 +130,34 @@ def table(rows: tuple[Row, ...]) -> list[list[str]]:
         ("spread", lambda row: f"{row.timing.spread:.2f}" if row.timing else ""),
         ("new shape ms", lambda row: _ms(row.new_shape_ms)),
         ("peak MiB", lambda row: "" if row.peak_memory_mib is None else f"{row.peak_memory_mib:.0f}"),
+        ("GPU MiB", lambda row: "" if row.device_memory_mib is None else f"{row.device_memory_mib:.0f}"),
         ("PSNR dB", fidelity),
         *((f"x {name}", _ratio_column(name)) for name in baselines),
-        ("note", lambda row: row.note),
     ]
     cells = [[header, *(text(row) for row in rows)] for header, text in columns]
     return [list(line) for line in zip(*(column for column in cells if any(column[1:])), strict=True)]
 
 
+def notes(rows: tuple[Row, ...]) -> list[str]:
+    """Gives each note once, behind the names, precisions and sizes that share it."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.note:
+            found.setdefault((row.name, row.note), []).append(row)
+    lines = []
+    for (name, note), group in found.items():
+        precisions = ", ".join(dict.fromkeys(row.precision for row in group if row.precision))
+        shapes = ", ".join(dict.fromkeys(row.shape for row in group if row.height))
+        lines.append(f"{name} {precisions}".strip() + (f" at {shapes}" if shapes else "") + f": {note}")
+    return lines
+
+
 def start_table(rows: tuple[Row, ...]) -> list[list[str]]:
     """Gives the start of each backend and precision as text with a header."""
-    header = ["name", "precision", "import s", "open s", "first run ms", "second session s", "its first run ms"]
+    header = ["name", "import s", "open s", "first run ms", "second session s", "its first run ms"]
     lines = {
         (row.name, row.precision): [
-            row.name,
-            row.precision,
+            row.label,
             f"{row.start.import_s:.2f}",
             f"{row.start.open_s:.2f}",
             _ms(row.start.first_run_ms),
@@ -152,13 +173,13 @@ def start_table(rows: tuple[Row, ...]) -> list[list[str]]:
 def comparison(old: Report, new: Report) -> list[list[str]]:
     """Gives old and new medians of the rows that both have, with old / new: above 1 is faster now."""
     before = {_key(row): row.timing for row in old.rows if row.timing is not None}
-    lines = [["case", "name", "precision", "size", "old ms", "new ms", "old / new"]]
+    lines = [["case", "name", "size", "old ms", "new ms", "old / new"]]
     for row in new.rows:
         timing = before.get(_key(row))
         if row.timing is None or timing is None:
             continue
         ratio = f"{timing.p50_ms / row.timing.p50_ms:.2f}"
-        lines.append([row.case, row.name, row.precision, row.shape, _ms(timing.p50_ms), _ms(row.timing.p50_ms), ratio])
+        lines.append([row.case, row.label, row.shape, _ms(timing.p50_ms), _ms(row.timing.p50_ms), ratio])
     return lines
 
 

@@ -70,6 +70,12 @@ def gpu_state() -> dict[str, str] | None:
     return dict(zip(names, answer, strict=True)) if answer else None
 
 
+def gpu_memory_mib() -> float | None:
+    """Gives the memory in use on the first NVIDIA GPU, by all processes; None where there is none."""
+    answer = _nvidia_smi("memory.used")
+    return float(answer[0].split()[0]) if answer else None
+
+
 def _nvidia_smi(*names: str) -> list[str] | None:
     if shutil.which("nvidia-smi") is None:
         return None
