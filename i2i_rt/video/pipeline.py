@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 STAGES = ("decode", "prepare", "infer", "write")
 
-Times = dict[str, array[float]]  # stage -> seconds that each item took in it, without waiting for others
+Times = dict[str, "array[float]"]  # stage -> seconds that each item took in it, without waiting for others
 
 _END = object()
 
@@ -132,7 +132,7 @@ def run(
     return times
 
 
-def _timed(times: array[float], function: Callable[..., Any], *arguments: Any) -> Any:
+def _timed(times: "array[float]", function: Callable[..., Any], *arguments: Any) -> Any:
     begin = time.perf_counter()
     result = function(*arguments)
     times.append(time.perf_counter() - begin)

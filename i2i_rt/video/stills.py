@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from i2i_rt.errors import MediaError
 
 # What Pillow may open. Its other formats are rare, and one of them (EPS) would start another program.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif", ".jp2"}
 )
@@ -39,10 +39,16 @@ class Still:
     notes: tuple[str, ...]
 
 
+def _open(path: Path) -> Image.Image:
+    Image.init()
+    # Pillow can be built without some of them
+    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
 def is_still(path: Path) -> bool:
     """Says whether a file is a picture that does not move."""
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with _open(path) as picture:
             return not getattr(picture, "is_animated", False) or picture.format == "MPO"
     except Image.DecompressionBombError:
         return True
@@ -64,7 +70,7 @@ def read_still(path: str | Path) -> Still:
     if path.stat().st_size == 0:
         raise MediaError(f"{path} is empty")
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with _open(path) as picture:
             width, height = picture.size
             if width * height > MAX_DECODED_PIXELS:
                 raise _too_large(path, f"{height}x{width} pixels")
@@ -92,7 +98,8 @@ def _converted(path: Path, picture: Image.Image, *, turned: bool) -> Still:
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I"):
         values = np.asarray(picture).astype(np.int64)
-        depth = 257 if values.max(initial=0) > 255 else 1
+        # 32-bit integers carry 16 bits or 8, and do not say which
+        depth = 257 if picture.mode != "I" or values.max(initial=0) > 255 else 1
         picture = Image.fromarray(np.clip((values + depth // 2) // depth, 0, 255).astype(np.uint8))
         if depth > 1:
             notes.append("16 bits became 8")

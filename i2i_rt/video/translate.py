@@ -29,7 +29,6 @@ class VideoOptions:
     Attributes:
         size: the height and width at which it is translated and written; None: its own.
         compare: writes the input to the left of the result.
-        model: what names the model in the record that `resume` checks.
     """
 
     batch: int = 1
@@ -39,7 +38,6 @@ class VideoOptions:
     reader: Reader = "auto"
     encoding: Encoding = field(default_factory=Encoding)
     resume: bool = False
-    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ def translate_video(
     output: str | Path,
     options: VideoOptions | None = None,
     *,
+    model: str = "",
     warm_up: Callable[[int, int, int], None] | None = None,
     begin: Callable[[int | None, int], None] = lambda expected, kept: None,
     advance: Callable[[int], None] = lambda frames: None,
@@ -88,6 +87,7 @@ def translate_video(
         source: the video.
         output: the result, `.mp4`, `.mov` or `.mkv`; the name appears when it is complete.
         options: how it is done.
+        model: what the frames are translated with, in words; `resume` goes on with the same only.
         warm_up: is called with height, width and batch before the first frame.
         begin: is called with the number of frames that are expected, and of those that an earlier run made.
         advance: is called with the number of frames that were written just now.
@@ -102,7 +102,7 @@ def translate_video(
     mux.check_output(output)
     if output.exists() and output.samefile(source):
         raise MediaError(f"{output} is the input itself; name another file with -o")
-    job = _Job(translate, clip, output, options)
+    job = _Job(translate, clip, output, options, model)
     begin(clip.expected_frames, job.segments.kept)
     if warm_up is not None:
         warm_up(*job.size, options.batch)
@@ -146,22 +146,22 @@ def translate_video(
 class _Job:
     """One video on its way through the stages, and what can be said of it afterwards."""
 
-    def __init__(self, translate: Translate, clip: Clip, output: Path, options: VideoOptions) -> None:
+    def __init__(self, translate: Translate, clip: Clip, output: Path, options: VideoOptions, model: str) -> None:
         self._translate, self._clip, self._options = translate, clip, options
         self.size = target_size(clip.height, clip.width, size=options.size, max_pixels=options.max_pixels)
         # an explicit size is the picture's own, so its pixels are square
         self._aspect = clip.sample_aspect_ratio if options.size is None else Fraction(1)
-        self.segments = Segments(output, self._identity(), resume=options.resume)
+        self.segments = Segments(output, self._identity(model), resume=options.resume)
         self.reader = FrameReader(clip, options.reader, skip=self.segments.kept)
         self._written_s = 0.0
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self, model: str) -> dict[str, Any]:
         status, options = self._clip.path.stat(), self._options
         return {
             "input": str(self._clip.path.resolve()),
             "input's size": status.st_size,
             "input's time": status.st_mtime_ns,
-            "model": options.model,
+            "model": model,
             "size": list(self.size),
             "compare": options.compare,
             "reader": options.reader,

@@ -64,6 +64,7 @@ class FragmentWriter:
         self.first_ticks = 0
         self.frames = 0
         self._last_ticks = -1
+        self._durations: dict[int, int] = {}  # by pts, of frames that the encoder still holds
         self._shape = (height, width, 3)
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
         flags = av.video.reformatter.Interpolation
@@ -115,7 +116,7 @@ class FragmentWriter:
         frame.pts = ticks - self.first_ticks
         frame.time_base = Fraction(1, TICKS_PER_SECOND)
         if duration_s:
-            frame.duration = max(round(duration_s * TICKS_PER_SECOND), 1)
+            self._durations[frame.pts] = max(round(duration_s * TICKS_PER_SECOND), 1)
         self._mux(frame)
         self._last_ticks = ticks
         self.frames += 1
@@ -134,7 +135,10 @@ class FragmentWriter:
     def _mux(self, frame: Any) -> None:
         av = load_av()
         try:
-            self._container.mux(self._stream.encode(frame))
+            for packet in self._stream.encode(frame):
+                # the encoder forgets it, and it decides when the last frame ends
+                packet.duration = self._durations.pop(packet.pts, packet.duration)
+                self._container.mux(packet)
         except (av.FFmpegError, OSError) as error:
             raise MediaError(f"{self.path} cannot be written: {error.strerror or error}") from error
 

@@ -1,0 +1,257 @@
+"""Translates an image, a folder of images, a quoted pattern, or a video with its sound.
+
+  i2i-rt translate horse2zebra/ horse.jpg -o zebra.png
+  i2i-rt translate horse2zebra/ photos/ -o translated/
+  i2i-rt translate horse2zebra/ "shots/*.mp4" -o translated/
+  i2i-rt translate horse2zebra/ clip.mp4 -o zebra.mp4 --compare
+
+Results that exist are replaced, once the new ones are complete. Where there are many inputs, one that cannot be
+read does not stop the others; it is named at the end, and the exit code is 1. Images keep transparency where their
+new format has it. Ctrl-C during a video leaves what is done as NAME.partial.mp4, and --resume goes on from there.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from i2i_rt.bundle import Bundle, write_json
+from i2i_rt.cli import add_backend_options
+from i2i_rt.errors import I2IError, UnsupportedError
+from i2i_rt.translator import Translator
+from i2i_rt.video import inputs
+from i2i_rt.video.report import print_still, print_video, progress_bar
+from i2i_rt.video.sizes import MAX_PIXELS, parse_size
+from i2i_rt.video.translate import VideoOptions, VideoSummary, translate_video
+from i2i_rt.video.translate_stills import StillResult, translate_stills
+from i2i_rt.video.writer import Encoding
+
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="the model: a folder made by 'i2i-rt train' or 'i2i-rt import'")
+    parser.add_argument("input", help="an image, a video, a folder, or a quoted pattern such as 'shots/*.png'")
+    parser.add_argument("-o", "--output", required=True, help="the result: a file, or a folder for many inputs")
+    add_backend_options(parser)
+    parser.add_argument("--size", metavar="HxW", help="resize to this height and width first (default: keep the size)")
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        help="make larger pictures smaller; they are never cut into tiles (default: %(default)s)",
+    )
+    parser.add_argument("--compare", action="store_true", help="write the input to the left of the result")
+    parser.add_argument("--resume", action="store_true", help="go on with a video, or a folder, that was interrupted")
+    parser.add_argument("--json", metavar="FILE", help="also write the summary as JSON")
+    video = parser.add_argument_group("video")
+    video.add_argument("--batch", type=int, default=1, help="frames that the network takes at once (default: 1)")
+    video.add_argument(
+        "--stabilize",
+        choices=("off", "light", "strong"),
+        default="off",
+        help="hold back flicker: light by smoothed statistics, strong also by optical flow (default: off)",
+    )
+    video.add_argument(
+        "--reader",
+        choices=("auto", "opencv", "pyav"),
+        default="auto",
+        help="what decodes; auto takes OpenCV, and PyAV where that cannot (default: auto)",
+    )
+    video.add_argument("--crf", type=int, default=18, help="quality, 0 (best) to 51 (smallest) (default: 18)")
+    video.add_argument("--preset", default="veryfast", help="x264's preset, ultrafast to veryslow (default: veryfast)")
+
+
+@dataclass
+class _Outcome:
+    """What was done, in the order in which it was done."""
+
+    stills: list[StillResult] = field(default_factory=list)
+    videos: list[tuple[inputs.Task, VideoSummary]] = field(default_factory=list)
+    errors: list[tuple[Path, I2IError]] = field(default_factory=list)
+    skipped: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        return any(summary.interrupted for _, summary in self.videos)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    options = _options(arguments)
+    bundle = Bundle.open(arguments.bundle)
+    work = inputs.find(arguments.input, arguments.output)
+    if arguments.stabilize != "off" and not any(task.is_video for task in work.tasks):
+        raise UnsupportedError(f"--stabilize is for videos, and {arguments.input} is none; leave it out")
+    progress, outcome = Console(stderr=True), _Outcome()
+    tasks = list(work.tasks)
+    if arguments.resume and work.many:
+        tasks = [task for task in tasks if not _is_done(task)]
+        outcome.skipped = len(work.tasks) - len(tasks)
+    with Translator.load(
+        bundle.path, backend=arguments.backend, precision=arguments.precision, threads=arguments.threads
+    ) as translator:
+        progress.print(f"{bundle.system}: {translator.description}", highlight=False, soft_wrap=True)
+        _translate(arguments, options, translator, tasks, outcome, progress)
+    if not work.many and outcome.errors:
+        raise outcome.errors[0][1]
+    _report(arguments, outcome, time.perf_counter() - started, ignored=work.ignored)
+    return INTERRUPTED if outcome.interrupted else 1 if outcome.errors else 0
+
+
+def _options(arguments: argparse.Namespace) -> VideoOptions:
+    for option in ("batch", "max_pixels"):
+        value = getattr(arguments, option)
+        if value < 1:
+            raise I2IError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
+    if arguments.stabilize != "off" and arguments.batch > 1:
+        raise UnsupportedError("--stabilize takes frames one by one, and --batch more; leave --batch out")
+    return VideoOptions(
+        batch=arguments.batch,
+        size=parse_size(arguments.size) if arguments.size else None,
+        max_pixels=arguments.max_pixels,
+        compare=arguments.compare,
+        reader=arguments.reader,
+        encoding=Encoding(arguments.crf, arguments.preset),
+        resume=arguments.resume,
+    )
+
+
+def _is_done(task: inputs.Task) -> bool:
+    return task.output.exists() and task.output.stat().st_mtime >= task.source.stat().st_mtime
+
+
+def _translate(
+    arguments: argparse.Namespace,
+    options: VideoOptions,
+    translator: Translator,
+    tasks: list[inputs.Task],
+    outcome: _Outcome,
+    progress: Console,
+) -> None:
+    stills = [task for task in tasks if not task.is_video]
+    if stills:
+        with progress_bar(progress, "images") as bar:
+            bar.begin(len(stills), 0)
+            outcome.stills = translate_stills(
+                translator,
+                stills,
+                size=options.size,
+                max_pixels=options.max_pixels,
+                compare=options.compare,
+                advance=bar.advance,
+            )
+        outcome.errors = [(result.task.source, result.error) for result in outcome.stills if result.error is not None]
+    session = translator.session
+    model = f"{arguments.bundle} ({session.backend} {session.precision}, stabilize {arguments.stabilize})"
+    for task in tasks:
+        if not task.is_video:
+            continue
+        translate, warm_up = _video_translator(translator, arguments.stabilize, progress)
+        try:
+            with progress_bar(progress, "frames") as bar:
+                summary = translate_video(
+                    translate,
+                    task.source,
+                    task.output,
+                    options,
+                    model=model,
+                    warm_up=warm_up,
+                    begin=bar.begin,
+                    advance=bar.advance,
+                )
+        except I2IError as error:
+            outcome.errors.append((task.source, error))
+            continue
+        outcome.videos.append((task, summary))
+        if summary.interrupted:
+            return
+
+
+def _video_translator(
+    translator: Translator, strength: str, progress: Console
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[int, int, int], None]]:
+    """Gives what translates the frames of one video, and what warms it up."""
+    if strength == "off":
+        return translator, lambda height, width, batch: translator.warm_up(height, width, batch=batch)
+    from i2i_rt.video.stabilize import Stabilizer
+
+    stabilizer = Stabilizer(translator, strength)  # type: ignore[arg-type]
+    if stabilizer.note:
+        progress.print(stabilizer.note, highlight=False, soft_wrap=True)
+    return stabilizer, lambda height, width, batch: stabilizer.warm_up(height, width)
+
+
+def _report(arguments: argparse.Namespace, outcome: _Outcome, seconds: float, *, ignored: int) -> None:
+    """Says what was written, what was not, and what to do next."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    say = partial(console.print, highlight=False, soft_wrap=True, markup=False)
+    done = [result for result in outcome.stills if result.error is None]
+    for result in done if len(done) == 1 else []:
+        print_still(say, result)
+    for _, summary in outcome.videos:
+        print_video(say, summary)
+    if len(done) + len(outcome.videos) != 1:
+        written = " and ".join(
+            f"{count} {what}{'s' * (count != 1)}"
+            for count, what in ((len(done), "image"), (len(outcome.videos), "video"))
+            if count
+        )
+        say(f"{arguments.output}: {written or 'nothing'} written in {seconds:.1f} s")
+        changed = [result for result in done if result.notes]
+        for result in changed:
+            say(f"  changed  {result.task.output.name}: {'; '.join(result.notes)}")
+    if outcome.skipped:
+        say(f"  {outcome.skipped} were done by an earlier run")
+    if ignored:
+        say(f"  {ignored} files are neither images nor videos")
+    for _, error in outcome.errors:
+        print(f"i2i-rt translate: {error}", file=sys.stderr)
+    if outcome.errors:
+        total = len(outcome.errors) + len(done) + len(outcome.videos)
+        print(f"i2i-rt translate: {len(outcome.errors)} of {total} could not be translated", file=sys.stderr)
+    if arguments.json:
+        write_json(Path(arguments.json), _as_json(arguments, outcome, seconds))
+        say(f"summary: {arguments.json}")
+    if outcome.interrupted:
+        say(f"interrupted; the same command with --resume goes on: {_again(arguments)}")
+    elif outcome.videos:
+        task, summary = outcome.videos[-1]
+        say(f"next: i2i-rt eval video {shlex.join(map(str, (task.source, summary.output)))}")
+
+
+def _again(arguments: argparse.Namespace) -> str:
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    return shlex.join(["i2i-rt", *words, "--resume"])
+
+
+def _as_json(arguments: argparse.Namespace, outcome: _Outcome, seconds: float) -> dict[str, Any]:
+    return {
+        "bundle": arguments.bundle,
+        "seconds": seconds,
+        "images": [
+            {
+                "input": str(result.task.source),
+                "output": str(result.task.output),
+                "height": result.height,
+                "width": result.width,
+                "changed": result.notes,
+            }
+            for result in outcome.stills
+            if result.error is None
+        ],
+        "videos": [
+            {"input": str(task.source), **asdict(summary), "output": str(summary.output)}
+            for task, summary in outcome.videos
+        ],
+        "errors": [{"input": str(source), "error": str(error)} for source, error in outcome.errors],
+        "skipped": outcome.skipped,
+    }
