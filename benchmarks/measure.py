@@ -16,6 +16,7 @@ class Rule:
     A turn begins with one run that does not count: it wakes up threads and caches that the others pushed aside.
     """
 
+    name: str
     warmup_runs: int
     warmup_s: float
     rounds: int
@@ -23,15 +24,15 @@ class Rule:
     seconds_per_round: float
 
     def __str__(self) -> str:
+        runs, seconds = self.rounds * self.runs_per_round, self.rounds * self.seconds_per_round
         return (
-            f"at least {self.rounds * self.runs_per_round} runs and {self.rounds * self.seconds_per_round:.1f} s "
-            f"in {self.rounds} interleaved rounds, after at least {self.warmup_runs} runs "
-            f"and {self.warmup_s * 1000:.0f} ms of warm-up"
+            f"{self.name}, at least {runs} runs and {seconds:.1f} s in {self.rounds} interleaved rounds, "
+            f"after at least {self.warmup_runs} runs and {self.warmup_s * 1000:.0f} ms of warm-up"
         )
 
 
-FULL = Rule(warmup_runs=10, warmup_s=0.2, rounds=10, runs_per_round=5, seconds_per_round=0.3)
-QUICK = Rule(warmup_runs=2, warmup_s=0.05, rounds=3, runs_per_round=2, seconds_per_round=0.1)
+FULL = Rule("in full", warmup_runs=10, warmup_s=0.2, rounds=10, runs_per_round=5, seconds_per_round=0.3)
+QUICK = Rule("quick", warmup_runs=2, warmup_s=0.05, rounds=3, runs_per_round=2, seconds_per_round=0.1)
 
 
 @dataclass(frozen=True)

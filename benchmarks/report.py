@@ -97,7 +97,7 @@ class Report:
     def markdown(self) -> str:
         parts = [
             f"# {self.title}",
-            f"Measured: {self.rule}. Times are wall clock, of all runs; no outlier is left out.",
+            f"Measured {self.rule}. Times are wall clock, of all runs; no outlier is left out.",
         ]
         parts.append(markdown_table(table(self.rows)))
         parts += ["\n".join(f"- {line}" for line in notes(self.rows))] if notes(self.rows) else []

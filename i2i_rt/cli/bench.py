@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\nagainst {arguments.compare}, of {old.environment.get('date')}:")
         _print_table(comparison(old, report))
     print(f"\nwrote {', '.join(map(str, files))} in {time.perf_counter() - started:.0f} s")
-    print(f"next: i2i-rt bench {' '.join(words)} --compare {files[0]}")
+    shape = "" if video else f" --size {arguments.size or 256} --batch {arguments.batch}"
+    print(f"next: i2i-rt bench {' '.join(words)}{shape} --compare {files[0]}")
     return 1 if any(row.wrong for row in report.rows) else 0
 
 
@@ -150,7 +151,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
 def _print(report: "Report") -> None:
     from i2i_rt.benchmarks.report import notes, start_table, table
 
-    print(f"{report.title}\n{report.rule}")
+    print(f"{report.title}\nmeasured {report.rule}")
     _print_table(table(report.rows))
     starts = start_table(report.rows)
     if len(starts) > 1:
