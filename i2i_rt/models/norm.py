@@ -32,20 +32,21 @@ class StatisticsBlend:
     def normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
         """Normalises one image `[1, C, H, W]`; `weight` and `bias` are `[C]`. Gives the dtype of `x`."""
         channels = x.shape[1]
-        wide = x.float()
-        variance, mean = torch.var_mean(wide, (2, 3), correction=0)
+        variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)  # [1, C, 1, 1]
         own = torch.cat([mean, variance])
-        previous = self.previous[:, self._start : self._start + channels]
+        previous = self.previous[:, self._start : self._start + channels, None, None]
         self._start += channels
         blended = own + self.momentum * (previous - own)
-        self._blended.append(blended)
-        scale = torch.rsqrt(blended[1] + eps)
+        self._blended.append(blended[:, :, 0, 0])
+        # The image's own norm, then a correction by channel: runtimes have a fast kernel for the first, and one that
+        # sees only means and products changes the memory's layout, which costs more than the convolutions.
+        inverse = torch.rsqrt(blended[1:] + eps)
+        scale, shift = torch.sqrt(variance + eps) * inverse, (mean - blended[:1]) * inverse
         if weight is not None:
-            scale = scale * weight.float()
-        shift = -blended[0] * scale
+            scale, shift = scale * weight.float()[:, None, None], shift * weight.float()[:, None, None]
         if bias is not None:
-            shift = shift + bias.float()
-        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+            shift = shift + bias.float()[:, None, None]
+        return (instance_norm(x.float(), eps=eps) * scale + shift).to(x.dtype)
 
     def blended(self) -> Tensor:
         """Gives what the layers normalised with, to be `previous` of the next frame."""
