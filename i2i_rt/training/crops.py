@@ -81,7 +81,10 @@ def _decode(file: Path, cropping: Cropping, joined: bool) -> np.ndarray:
                 # a JPEG can be decoded at a half, a quarter or an eighth; twice the wanted size keeps it sharp
                 factor = 4 if joined else 2
                 picture.draft("RGB", (factor * cropping.load_size, 2 * cropping.load_size))
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith("I"):  # 16 bits, which Pillow would clip instead of scaling
+                upright = Image.fromarray((np.asarray(upright) // 257).clip(0, 255).astype(np.uint8))
+            upright = upright.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise unreadable(file, error) from error
     if not joined:
