@@ -11,7 +11,7 @@ from typing import Any
 
 from i2i_rt.errors import MediaError
 from i2i_rt.video.probe import Clip, load_av, open_input
-from i2i_rt.video.writer import TICKS_PER_SECOND
+from i2i_rt.video.writer import TICKS_PER_SECOND, Segment
 
 MP4_SOUND = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac"})
 # container's name -> the sound codecs that it may hold; None: all
@@ -40,13 +40,11 @@ def check_output(path: Path) -> None:
         raise MediaError(f"{path} has the suffix {path.suffix!r}; videos are written as {', '.join(CONTAINERS)}")
 
 
-def join(
-    segments: Sequence[tuple[Path, int]], output: Path, *, clip: Clip | None = None, until_s: float | None = None
-) -> Sound:
+def join(segments: Sequence[Segment], output: Path, *, clip: Clip | None = None, until_s: float | None = None) -> Sound:
     """Joins segments into `output`, with the sound of `clip`; the name appears when the file is complete.
 
     Args:
-        segments: files of `FragmentWriter` in order, and the time in ticks at which each begins.
+        segments: what `FragmentWriter` wrote, in order.
         output: the file; its suffix says which container.
         clip: where the sound comes from.
         until_s: sound after this time, counted from the first frame, is left out.
@@ -74,14 +72,14 @@ def join(
 
 
 def _write(
-    segments: Sequence[tuple[Path, int]], file: Path, suffix: str, clip: Clip | None, sound: str, until_s: float | None
+    segments: Sequence[Segment], file: Path, suffix: str, clip: Clip | None, sound: str, until_s: float | None
 ) -> list[str]:
     av = load_av()
     container_format, allowed = CONTAINERS[suffix.lower()]
     options = {"movflags": "faststart"} if container_format != "matroska" else {}
     with ExitStack() as stack:
         target = stack.enter_context(av.open(f"file:{os.fspath(file)}", "w", format=container_format, options=options))
-        first = stack.enter_context(open_input(segments[0][0]))
+        first = stack.enter_context(open_input(segments[0].path))
         pictures = target.add_stream_from_template(first.streams.video[0])
         lead = 0.0
         tracks: list[_Track] = []
@@ -91,7 +89,9 @@ def _write(
             lead = clip.start_s - min(starts) if min(starts) < clip.start_s - LEAD_S else 0.0
             tracks = [
                 _Track(
-                    stream, target, keep=sound == "copy" and (allowed is None or stream.codec_context.name in allowed)
+                    stream,
+                    target,
+                    keep=sound == "copy" and (allowed is None or stream.codec_context.codec.canonical_name in allowed),
                 )
                 for stream in source.streams.audio
                 if stream.codec_context is not None
@@ -107,11 +107,12 @@ def _write(
     return [track.result for track in tracks]
 
 
-def _pictures(segments: Sequence[tuple[Path, int]], stream: Any, lead_s: float) -> Iterator[tuple[float, Any]]:
+def _pictures(segments: Sequence[Segment], stream: Any, lead_s: float) -> Iterator[tuple[float, Any]]:
     """Gives the packets of all segments on one clock, with the time by which they are ordered."""
-    last = None
-    for path, first_ticks in segments:
-        with open_input(path) as container:
+    held, first_pts, first_dts = None, 0, 0
+    lead = round(lead_s * TICKS_PER_SECOND)
+    for segment in segments:
+        with open_input(segment.path) as container:
             source = container.streams.video[0]
             to_ticks = Fraction(source.time_base) * TICKS_PER_SECOND
             begin: int | None = None
@@ -119,16 +120,22 @@ def _pictures(segments: Sequence[tuple[Path, int]], stream: Any, lead_s: float) 
                 if packet.dts is None:  # marks the end
                     continue
                 if begin is None:  # the first packet is the first frame, but a fragmented file starts it late
-                    begin = first_ticks + round(lead_s * TICKS_PER_SECOND) - round(packet.pts * to_ticks)
+                    begin = segment.first_ticks + lead - round(packet.pts * to_ticks)
                 packet.pts = round(packet.pts * to_ticks) + begin
                 packet.dts = round(packet.dts * to_ticks) + begin
-                packet.duration = round((packet.duration or 0) * to_ticks)
-                if last is not None and packet.dts <= last:  # where two segments of varying frame rate meet
-                    packet.dts = last + 1
-                last = packet.dts
                 packet.time_base = Fraction(1, TICKS_PER_SECOND)
                 packet.stream = stream
-                yield packet.dts / TICKS_PER_SECOND, packet
+                if held is None:
+                    first_pts, first_dts = packet.pts, packet.dts
+                else:
+                    # where two segments of varying frame rate meet
+                    packet.dts = max(packet.dts, held.dts + 1)
+                    yield held.dts / TICKS_PER_SECOND, held
+                held = packet
+    if held is not None:
+        # MP4 adds up durations in the order of decoding, in which the last packet need not be the last frame
+        held.duration = segments[-1].end_ticks + lead - first_pts - (held.dts - first_dts)
+        yield held.dts / TICKS_PER_SECOND, held
 
 
 class _Track:
@@ -137,10 +144,10 @@ class _Track:
     def __init__(self, source: Any, target: Any, *, keep: bool) -> None:
         self.source = source
         self.keep = keep
-        context = source.codec_context
+        context, codec = source.codec_context, source.codec_context.codec.canonical_name
         if keep:
             self.stream = target.add_stream_from_template(source)
-            self.result = f"{context.name}, copied"
+            self.result = f"{codec}, copied"
         else:
             # PCM may not say which speakers its channels are for
             layout = context.layout.name if context.layout.name in ("mono", "stereo", "5.1", "7.1") else None
@@ -148,7 +155,7 @@ class _Track:
             rate = context.sample_rate if context.sample_rate in AAC_RATES else 48_000
             self.stream = target.add_stream("aac", rate=rate, layout=layout)
             self.resampler = load_av().AudioResampler("fltp", layout, rate)
-            self.result = f"aac, made from {context.name}"
+            self.result = f"aac, made from {codec}"
         if "language" in source.metadata:
             self.stream.metadata["language"] = source.metadata["language"]
 

@@ -12,13 +12,14 @@ from i2i_rt.errors import MediaError, MissingDependencyError
 # values of AVColorSpace, AVColorRange and AVColorTransferCharacteristic (libavutil/pixfmt.h)
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 9: "BT.2020", 10: "BT.2020"}
 FULL_RANGE = 2
+PROGRESSIVE = 1  # of AVFieldOrder: 0 is unknown, what is larger has fields
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 HD_HEIGHT = 720  # from here on players take untagged colours for BT.709
 
 
 @dataclass(frozen=True)
 class Track:
-    """A sound track: its codec, whether it has channels and a rate, and when it begins, on the file's clock."""
+    """A sound track: its codec, and when it begins, on the file's clock."""
 
     codec: str
     start_s: float
@@ -61,7 +62,7 @@ class Clip:
     def colour(self) -> str:
         """The matrix and range in words, such as "BT.601 limited, untagged"."""
         name = self.matrix or ("BT.709" if self.height >= HD_HEIGHT else "BT.601")
-        range_ = "" if name == "RGB" else " full" if self.full_range else " limited"
+        range_ = "" if name in ("RGB", "grey") else " full" if self.full_range else " limited"
         return name + range_ + ("" if self.matrix else ", untagged")
 
 
@@ -125,7 +126,7 @@ def probe(path: str | Path) -> Clip:
         start = float(frame.pts * base) if has_times else 0.0
         return Clip(
             path=path,
-            codec=stream.codec_context.name,
+            codec=stream.codec_context.codec.canonical_name,
             pixel_format=frame.format.name,
             width=width,
             height=height,
@@ -135,21 +136,34 @@ def probe(path: str | Path) -> Clip:
             start_s=start,
             duration_s=_duration(container, stream, base, start) if has_times else None,
             has_times=has_times,
-            matrix=MATRICES.get(frame.colorspace) if not frame.format.name.startswith("gray") else "RGB",
+            matrix=_matrix(frame),
             full_range=frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj"),
             transfer=HDR_TRANSFERS.get(frame.color_trc),
             bits=max(component.bits for component in frame.format.components),
-            has_alpha=any(component.is_alpha for component in frame.format.components),
-            interlaced=frame.interlaced_frame,
+            has_alpha=_is_transparent(frame),
+            interlaced=frame.interlaced_frame or stream.codec_context.field_order > PROGRESSIVE,
             stream=stream.index,
             leading_stream=stream.index == container.streams.video[0].index,
             tracks=tuple(
-                Track(track.codec_context.name, float((track.start_time or 0) * (track.time_base or 0)))
+                Track(track.codec_context.codec.canonical_name, float((track.start_time or 0) * (track.time_base or 0)))
                 for track in container.streams.audio
                 if track.codec_context is not None
             ),
             subtitles=len(container.streams.subtitles),
         )
+
+
+def _matrix(frame: Any) -> str | None:
+    if frame.format.name.startswith(("gray", "mono")):
+        return "grey"
+    return "RGB" if frame.format.is_rgb else MATRICES.get(frame.colorspace)
+
+
+def _is_transparent(frame: Any) -> bool:
+    """Says whether a frame shows any transparency: some formats always have a channel for it, mostly opaque."""
+    if not any(component.is_alpha for component in frame.format.components):
+        return False
+    return bool((frame.to_ndarray(format="rgba")[..., 3] < 255).any())
 
 
 def _moving_pictures(path: Path, container: Any) -> Any:

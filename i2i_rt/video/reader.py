@@ -1,6 +1,7 @@
 """Frames of a video file, upright, in RGB, with their times: through OpenCV, and PyAV where OpenCV cannot.
 
-OpenCV ends without a word where a file is damaged, has no decoder for AV1, and takes untagged HD colours for BT.601.
+OpenCV ends without a word where a file is damaged, has no decoder for AV1, takes untagged HD colours for BT.601,
+and gives black frames for interlaced ones.
 """
 
 import os
@@ -18,8 +19,6 @@ from i2i_rt.video.probe import HD_HEIGHT, Clip, decoded, load_av, open_input
 from i2i_rt.video.sizes import resized
 
 Reader = Literal["auto", "opencv", "pyav"]
-
-NOT_IN_OPENCV = {"av1", "libdav1d", "libaom-av1"}
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,9 @@ class FrameReader:
 
 def _suits_opencv(clip: Clip) -> bool:
     return (
-        clip.codec not in NOT_IN_OPENCV
+        clip.codec != "av1"
         and clip.has_times
+        and not clip.interlaced
         and clip.leading_stream
         and (clip.matrix is not None or clip.height < HD_HEIGHT)
     )

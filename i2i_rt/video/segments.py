@@ -15,7 +15,7 @@ import numpy as np
 
 from i2i_rt.bundle import write_json
 from i2i_rt.errors import MediaError
-from i2i_rt.video.writer import Encoding, FragmentWriter
+from i2i_rt.video.writer import Encoding, FragmentWriter, Segment
 
 FRAMES_PER_SEGMENT = 60  # what a kill costs at most
 
@@ -103,12 +103,22 @@ class Segments:
         if writer is None:
             return
         writer.close()
-        self._finished.append({"file": writer.path.name, "first_ticks": writer.first_ticks, "frames": writer.frames})
+        segment = writer.segment
+        self._finished.append(
+            {
+                "file": segment.path.name,
+                "first_ticks": segment.first_ticks,
+                "end_ticks": segment.end_ticks,
+                "frames": writer.frames,
+            }
+        )
         write_json(self.folder / "progress.json", {"identity": self._identity, "segments": self._finished})
 
-    def files(self) -> list[tuple[Path, int]]:
-        """Lists the finished segments in order, each with the time in ticks at which it begins."""
-        return [(self.folder / entry["file"], entry["first_ticks"]) for entry in self._finished]
+    def finished(self) -> list[Segment]:
+        """Lists the finished segments in order."""
+        return [
+            Segment(self.folder / entry["file"], entry["first_ticks"], entry["end_ticks"]) for entry in self._finished
+        ]
 
     def remove(self) -> None:
         """Removes the folder."""

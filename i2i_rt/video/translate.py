@@ -123,7 +123,7 @@ def translate_video(
         job.segments.remove()
         raise KeyboardInterrupt
     target = output.with_stem(f"{output.stem}.partial") if interrupted else output
-    sound = mux.join(job.segments.files(), target, clip=clip, until_s=job.end_s if interrupted else None)
+    sound = mux.join(job.segments.finished(), target, clip=clip, until_s=job.end_s if interrupted else None)
     if not interrupted:
         job.segments.remove()
         output.with_stem(f"{output.stem}.partial").unlink(missing_ok=True)

@@ -38,6 +38,15 @@ class Encoding:
             raise MediaError(f"preset is {self.preset!r}; it must be one of {', '.join(get_args(Preset))}")
 
 
+@dataclass(frozen=True)
+class Segment:
+    """A finished piece of a video: its file, and when its first frame begins and its last one ends, in ticks."""
+
+    path: Path
+    first_ticks: int
+    end_ticks: int
+
+
 class FragmentWriter:
     """Writes one fragmented MP4 of frames of one size.
 
@@ -45,7 +54,7 @@ class FragmentWriter:
     4:4:4, which has, does not play everywhere.
 
     Attributes:
-        first_ticks: the time of the first frame, in 1/90000 s; the file itself starts at 0.
+        segment: what was written so far; the file itself starts at 0, and does not say when its last frame ends.
         frames: how many frames were written.
     """
 
@@ -60,11 +69,9 @@ class FragmentWriter:
     ) -> None:
         av = load_av()
         encoding = encoding or Encoding()
-        self.path = path
-        self.first_ticks = 0
+        self.segment = Segment(path, 0, 0)
         self.frames = 0
         self._last_ticks = -1
-        self._durations: dict[int, int] = {}  # by pts, of frames that the encoder still holds
         self._shape = (height, width, 3)
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
         flags = av.video.reformatter.Interpolation
@@ -101,8 +108,10 @@ class FragmentWriter:
         if image.shape != self._shape:
             raise MediaError(f"a frame has shape {list(image.shape)}; this video takes {list(self._shape)}")
         ticks = max(round(time_s * TICKS_PER_SECOND), self._last_ticks + 1)
-        if not self.frames:
-            self.first_ticks = ticks
+        first_ticks = self.segment.first_ticks if self.frames else ticks
+        # a frame whose end is not known is shown as long as the one before it
+        step = round(duration_s * TICKS_PER_SECOND) if duration_s else ticks - self._last_ticks if self.frames else 1
+        self.segment = Segment(self.segment.path, first_ticks, ticks + max(step, 1))
         if any(map(any, self._padding)):
             image = np.pad(image, self._padding, mode="edge")
         reformat = av.video.reformatter
@@ -113,10 +122,8 @@ class FragmentWriter:
             dst_color_range=reformat.ColorRange.MPEG,
             interpolation=self._interpolation,
         )
-        frame.pts = ticks - self.first_ticks
+        frame.pts = ticks - first_ticks
         frame.time_base = Fraction(1, TICKS_PER_SECOND)
-        if duration_s:
-            self._durations[frame.pts] = max(round(duration_s * TICKS_PER_SECOND), 1)
         self._mux(frame)
         self._last_ticks = ticks
         self.frames += 1
@@ -135,12 +142,9 @@ class FragmentWriter:
     def _mux(self, frame: Any) -> None:
         av = load_av()
         try:
-            for packet in self._stream.encode(frame):
-                # the encoder forgets it, and it decides when the last frame ends
-                packet.duration = self._durations.pop(packet.pts, packet.duration)
-                self._container.mux(packet)
+            self._container.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"{self.path} cannot be written: {error.strerror or error}") from error
+            raise MediaError(f"{self.segment.path} cannot be written: {error.strerror or error}") from error
 
 
 class VideoWriter:
@@ -182,8 +186,10 @@ class VideoWriter:
 
         self._fragments.close()
         if self.frames:
-            join([(self._fragments.path, 0)], self.path)
-        self._fragments.path.unlink(missing_ok=True)
+            segment = self._fragments.segment
+            first = segment.first_ticks  # the file begins with its first frame
+            join([Segment(segment.path, 0, segment.end_ticks - first)], self.path)
+        self._fragments.segment.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
