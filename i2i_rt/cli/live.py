@@ -11,24 +11,25 @@ the run, completes the file and prints the summary. A stream that breaks off is 
 
 import argparse
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-import cv2
-import numpy as np
 from rich.console import Console
 
+from i2i_rt.bundle import write_json
 from i2i_rt.cli import add_backend_options
 from i2i_rt.errors import I2IError
 from i2i_rt.translator import Translator
 from i2i_rt.video.camera import LatestFrameReader, OpenCVSource, without_password
 from i2i_rt.video.live import Status, Summary, Window, translate_live, window_problem
 from i2i_rt.video.recording import FrameFolder, VideoRecording, open_recording
+from i2i_rt.video.sizes import MAX_PIXELS, parse_size, resized, target_size
 from i2i_rt.video.stabilize import Stabilizer
 
 
@@ -40,7 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, help="write the frames to a video (.mp4, .mov, .mkv) or, without suffix, a folder"
     )
-    parser.add_argument("--size", type=_size, metavar="HxW", help="resize frames before translating (default: keep)")
+    parser.add_argument("--size", metavar="HxW", help="resize to this height and width first (default: keep the size)")
+    parser.add_argument(
+        "--max-pixels",
+        type=_count,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="make larger frames smaller; they are never cut into tiles (default: %(default)s)",
+    )
     parser.add_argument(
         "--stabilize",
         choices=("off", "light", "strong"),
@@ -50,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duration", type=_seconds, metavar="S", help="end after this many seconds")
     parser.add_argument("--frames", type=_count, metavar="N", help="end after this many frames")
     parser.add_argument("--overlay", action="store_true", help="write rate and delay into the files' frames too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the summary as JSON")
     add_backend_options(parser)
 
 
@@ -59,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     def say(text: str) -> None:
         progress.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    size = parse_size(arguments.size) if arguments.size else None
     where: int | str = arguments.url if arguments.camera is None else arguments.camera
     name = f"camera {where}" if isinstance(where, int) else without_password(where)
     with ExitStack() as stack:
@@ -74,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         if recording is not None:
             stack.callback(recording.close)
         stabilizer = Stabilizer(translator, arguments.stabilize)
-        height, width = arguments.size or reader.first.shape[:2]
+        height, width = target_size(*reader.first.shape[:2], size=size, max_pixels=arguments.max_pixels)
         say(f"{name}: {reader.first.shape[1]}x{reader.first.shape[0]}, translated at {width}x{height}")
         say(f"running {translator.description}")
         if stabilizer.note:
@@ -87,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         status = stack.enter_context(progress.status("waiting for a frame") if progress.is_terminal else nullcontext())
         summary = translate_live(
             reader,
-            _resized(stabilizer, arguments.size),
+            lambda frames: stabilizer(resized(frames[0], (height, width))[None]),
             window=window,
             files=[] if recording is None else [recording],
             overlay_in_files=arguments.overlay,
@@ -97,22 +107,15 @@ def run(arguments: argparse.Namespace) -> int:
             show_status=(lambda now: None) if status is None else lambda now: status.update(_line(now)),
         )
     _report(summary, recording, arguments.bundle)
+    if arguments.json is not None:
+        write_json(arguments.json, asdict(summary))
+        print(f"wrote {arguments.json}")
     return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        height, width = map(int, text.lower().split("x"))
-    except ValueError:
-        height = width = 0
-    if min(height, width) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write height x width, such as 256x384")
-    return height, width
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames; it must be 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number here; it must be 1 or more")
     return int(text)
 
 
@@ -130,7 +133,7 @@ def _seconds(text: str) -> float:
 def _stop_on_interrupt() -> Iterator[threading.Event]:
     """Gives an event that the first Ctrl-C or SIGTERM sets, so that no frame is cut in two; the second one kills."""
     stop = threading.Event()
-    before = {}
+    before: dict[signal.Signals, Any] = {}
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -155,21 +158,6 @@ def _recording(output: Path | None, say: Callable[[str], None]) -> VideoRecordin
     return None if output is None else open_recording(output)
 
 
-def _resized(
-    translate: Callable[[np.ndarray], np.ndarray], size: tuple[int, int] | None
-) -> Callable[[np.ndarray], np.ndarray]:
-    if size is None:
-        return translate
-    height, width = size
-
-    def resize_and_translate(frames: np.ndarray) -> np.ndarray:
-        return translate(
-            np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
-        )
-
-    return resize_and_translate
-
-
 def _line(status: Status) -> str:
     return "   ".join(status.lines()) + "   (Ctrl-C ends)"
 
@@ -191,4 +179,3 @@ def _report(summary: Summary, recording: VideoRecording | FrameFolder | None, bu
         print(f"wrote {recording.path}, {what} of {recording.frames} frames, {recording.size_bytes / 1e6:.1f} MB")
     if summary.dropped > summary.frames / 10:
         print(f"next: i2i-rt bench {bundle} finds a faster backend; a smaller --size also drops fewer frames")
-    sys.stdout.flush()

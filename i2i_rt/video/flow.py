@@ -32,7 +32,8 @@ class DenseFlow:
 
 def grey(frame: np.ndarray) -> np.ndarray:
     """Gives the luma of an RGB frame `[H, W, 3]` uint8 as `[H, W]` uint8."""
-    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    luma: np.ndarray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    return luma
 
 
 def warp(image: np.ndarray, flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

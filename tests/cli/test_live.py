@@ -1,6 +1,7 @@
 """The verb live on files, on a stream served here that breaks off, and on what is not there."""
 
 import http.server
+import json
 import os
 import signal
 import subprocess
@@ -106,6 +107,20 @@ def test_frames_go_to_a_folder_at_the_size_asked_for(clip: Path, session: FakeSe
     assert session.calls[-1] == (1, 24, 40, 3)
 
 
+def test_large_frames_are_made_smaller_and_the_summary_is_kept(
+    clip: Path, session: FakeSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--max-pixels", "768", "--frames", "2", "--json", str(tmp_path / "summary.json")]
+
+    assert main(["live", "b", "--url", str(clip), "-o", str(tmp_path / "frames"), *options]) == 0
+
+    assert session.calls[-1] == (1, 24, 32, 3)
+    assert "64x48, translated at 32x24" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["frames"] == 2
+    assert summary["delay_p50_ms"] <= summary["delay_p99_ms"]
+
+
 def test_the_overlay_is_written_into_files_on_request_only(clip: Path, session: FakeSession, tmp_path: Path) -> None:
     plain, written = tmp_path / "plain", tmp_path / "written"
     for folder, options in ((plain, []), (written, ["--overlay"])):
@@ -160,10 +175,11 @@ def test_a_stream_that_breaks_off_is_opened_again(
         (["--url", "missing.mp4"], "there is no file missing.mp4; --url takes an address"),
         (["--url", "rtsp://me:secret@127.0.0.1:9/x"], "the stream rtsp://127.0.0.1:9/x cannot be opened"),
         (["--url", __file__], "cannot be opened as a video"),
+        (["--camera", "0", "--size", "64"], "it must be HEIGHTxWIDTH"),
     ],
-    ids=["camera", "file", "stream", "text"],
+    ids=["camera", "file", "stream", "text", "size"],
 )
-def test_a_missing_source_is_one_sentence(
+def test_a_mistake_is_one_sentence(
     options: list[str], sentence: str, session: FakeSession, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["live", "b", *options]) == 2
@@ -197,7 +213,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_run(
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("--size", "64", "write height x width"),
+        ("--max-pixels", "many", "it must be 1 or more"),
         ("--frames", "0", "it must be 1 or more"),
         ("--duration", "-1", "a number of seconds above 0"),
     ],
