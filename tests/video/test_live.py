@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +12,8 @@ from i2i_rt.errors import MediaError
 from i2i_rt.testing import FakeSession
 from i2i_rt.translator import Translator
 from i2i_rt.video.camera import LatestFrameReader
-from i2i_rt.video.live import Meter, Status, Summary, translate_live
+from i2i_rt.video.live import Meter, Status, Summary, Window, translate_live
+from i2i_rt.video.overlay import write_lines
 
 INTERVAL_S = 1 / 30
 
@@ -255,3 +257,54 @@ def test_the_meter_gives_percentiles_and_rate(meter: Meter) -> None:
     assert summary.delay_p99_ms == pytest.approx(200, abs=0.1)
     assert summary.fps == 10
     assert meter.status(reader).lines()[1] == "delay 20 ms (p99 200)"
+
+
+class FakeScreen:
+    """Stands in for OpenCV's windows; Q is pressed at the third frame."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shown: list[np.ndarray] = []
+        self.open = False
+        monkeypatch.setattr(cv2, "namedWindow", lambda title, flags: setattr(self, "open", True))
+        monkeypatch.setattr(cv2, "imshow", lambda title, image: self.shown.append(image))
+        monkeypatch.setattr(cv2, "waitKey", lambda delay_ms: ord("q") if len(self.shown) == 3 else -1)
+        monkeypatch.setattr(cv2, "getWindowProperty", lambda title, prop: 1.0)
+        monkeypatch.setattr(cv2, "destroyWindow", lambda title: setattr(self, "open", False))
+
+
+def test_the_window_shows_figures_and_q_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, stop, kept = FakeScreen(monkeypatch), threading.Event(), Kept()
+    red = np.full((1, 240, 320, 3), (200, 0, 0), np.uint8)
+    reader = LatestFrameReader(ClockedSource, name="the camera", say=print)
+    window = Window("result", stop)
+
+    summary = translate_live(reader, lambda frames: red, window=window, files=[kept], overlay_in_files=False, stop=stop)
+    reader.close()
+    window.close()
+
+    assert summary.frames == len(kept.frames) == 3
+    assert not screen.open
+    assert (screen.shown[0][-1, -1] == (0, 0, 200)).all(), "OpenCV shows BGR"
+    assert screen.shown[0][:60].max() == 255, "white text"
+    assert (kept.frames[0] == (200, 0, 0)).all(), "files have no overlay unless asked for"
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(480, 640), (256, 256), (1080, 1920)], ids=["webcam", "square", "full-hd"]
+)
+def test_the_overlay_fits_the_frame_and_leaves_the_rest(height: int, width: int) -> None:
+    frame = np.full((height, width, 3), 120, np.uint8)
+
+    written = write_lines(frame, ["29.9 fps", "delay 1041 ms (p99 1207)", "12345 frames, 6789 dropped, 3 reconnects"])
+
+    changed = np.argwhere((written != frame).any(axis=2))
+    assert changed[:, 0].max() < height * 0.25
+    text = np.argwhere(written.min(axis=2) > 200)
+    assert text[:, 1].max() < width - 2
+    assert (frame == 120).all()
+
+
+def test_an_overlay_that_nobody_could_read_is_left_out() -> None:
+    frame = np.zeros((8, 8, 3), np.uint8)
+
+    assert (write_lines(frame, ["29.9 fps"]) == frame).all()
