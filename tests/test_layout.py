@@ -115,6 +115,19 @@ def test_help_of_every_verb_needs_no_torch() -> None:
     assert output.count("usage: i2i-rt") == 9
 
 
+@pytest.mark.parametrize("words", [["import", "cut", "a.pth", "-o", "b"], ["train", "cut", "--data", "a", "-o", "b"]])
+def test_missing_package_is_a_sentence(words: list[str]) -> None:
+    run_python(
+        "import contextlib, io, sys\n"
+        "sys.modules['torch'] = None\n"
+        "from i2i_rt.cli import main\n"
+        "error = io.StringIO()\n"
+        "with contextlib.redirect_stderr(error):\n"
+        f"    assert main({words!r}) == 2\n"
+        "assert 'pip install' in error.getvalue() and 'i2i-rt[train]' in error.getvalue(), error.getvalue()"
+    )
+
+
 def test_unknown_verb_gets_the_closest_match(capsys: pytest.CaptureFixture[str]) -> None:
     from i2i_rt.cli import main
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from i2i_rt import __version__
-from i2i_rt.errors import I2IError, closest
+from i2i_rt.errors import I2IError, MissingDependencyError, closest
 
 # verb -> (module of this folder, what it does)
 VERBS = {
@@ -20,6 +20,22 @@ VERBS = {
     "bench": ("bench", "measure latency, throughput, memory and fidelity of every backend"),
     "eval": ("eval", "measure the quality of results: temporal stability of a video"),
     "doctor": ("doctor", "say what this machine has and how to get what is missing"),
+}
+
+# optional packages by their import name -> (their name on the index, the extra that has them)
+OPTIONAL = {
+    "av": ("av", "video"),
+    "lightning_fabric": ("lightning-fabric", "train"),
+    "matplotlib": ("matplotlib", "train"),
+    "onnx": ("onnx", "train"),
+    "onnxruntime": ("onnxruntime", "cpu"),
+    "onnxscript": ("onnxscript", "train"),
+    "openvino": ("openvino", "cpu"),
+    "psutil": ("psutil", "train"),
+    "skimage": ("scikit-image", "train"),
+    "tensorboard": ("tensorboard", "train"),
+    "torch": ("torch", "train"),
+    "torchvision": ("torchvision", "train"),
 }
 
 
@@ -63,10 +79,12 @@ def main(arguments: list[str] | None = None) -> int:
         status: int = module.run(parser.parse_args(rest))
         sys.stdout.flush()
         return status
-    except I2IError as error:
-        if debug:
+    except (I2IError, ModuleNotFoundError) as error:
+        known = OPTIONAL.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
+        if debug or (isinstance(error, ModuleNotFoundError) and known is None):
             raise
-        print(f"i2i-rt {verb}: {error}", file=sys.stderr)
+        sentence = error if known is None else MissingDependencyError(*known, f"'i2i-rt {verb}'")
+        print(f"i2i-rt {verb}: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"i2i-rt {verb}: interrupted", file=sys.stderr)

@@ -33,16 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     pairs = plan(arguments.format.split(","), arguments.precision.split(","))
 
-    import importlib.util
-
     from rich.console import Console
 
     from i2i_rt.bundle import Bundle
-    from i2i_rt.errors import MissingDependencyError
 
     bundle = Bundle.open(arguments.bundle)
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependencyError("torch", "train", "exporting")
 
     from i2i_rt.export.build import build
 
