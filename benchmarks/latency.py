@@ -146,11 +146,11 @@ def _measure_case(
             yield candidate.row
         else:
             timed.append(candidate)
-    for candidate, error in _take_turns(timed, rule, progress):
+    for candidate, failure in _take_turns(timed, rule, progress):
         candidates.remove(candidate)
         timed.remove(candidate)
         assert candidate.row is not None
-        yield replace(candidate.row, note=str(error))
+        yield replace(candidate.row, note=str(failure))
     yield from _timed_rows(timed)
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from i2i_rt.benchmarks.report import Report, Row, fidelity
 
 COLOURS = {"fp32": "#4c78a8", "bf16": "#f58518", "fp16": "#54a24b"}
@@ -49,7 +51,7 @@ def _panel(axes: object, rows: list[Row], title: str) -> None:
             continue
         p50, p99 = row.timing.p50_ms, row.timing.p99_ms
         axes.barh(position, p50, color=COLOURS[row.precision], height=0.65)
-        axes.errorbar(p50, position, xerr=[[0], [p99 - p50]], color="#333333", capsize=3, linewidth=1)
+        axes.errorbar(p50, position, xerr=np.array([[0.0], [p99 - p50]]), color="#333333", capsize=3, linewidth=1)
         quality = fidelity(row)
         text = f"{p50:.3g} ms" if p50 < 100 else f"{p50:.0f} ms"
         text += f", {quality}" + (" dB" if quality[:1].isdigit() else "") if quality else ""

@@ -174,5 +174,5 @@ def write_sample_clip(file: Path, frames: int, size: Size) -> None:
         for index in range(frames):
             angle = 2 * np.pi * index / 150
             shift = (np.sin(angle) + 1) * width / 8, (np.cos(angle) + 1) * height / 8
-            matrix = np.float32([[1, 0, -shift[0]], [0, 1, -shift[1]]])
+            matrix = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]], np.float32)
             writer.write(cv2.warpAffine(photograph, matrix, (width, height)), index / 30, 1 / 30)

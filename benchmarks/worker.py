@@ -1,5 +1,6 @@
 """A session in a process of its own: its start is cold, its peak memory is its own, and its end harms nobody."""
 
+import contextlib
 import gc
 import importlib
 import multiprocessing
@@ -79,11 +80,9 @@ class Worker:
         return answer
 
     def close(self) -> None:
+        self._process.kill()  # it has nothing to save, and may be in the middle of a long run
+        self._process.join()
         self._connection.close()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
 
     def __enter__(self) -> Self:
         return self
@@ -160,15 +159,13 @@ def _seconds(work: Callable[[], object]) -> float:
 def _serve(connection: Connection, path: Path, choice: Choice, threads: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too, and closes the connection
     bench = _Bench(path, choice, threads)
-    while True:
-        try:
+    with contextlib.suppress(EOFError, OSError):  # the parent has gone
+        while True:
             command, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            answer = False, getattr(bench, command)(*arguments)
-        except Exception as error:  # whatever a backend raises is the row's note, never the end of the benchmark
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            sentence = lines[0] if lines else "no message"
-            answer = True, sentence if isinstance(error, I2IError) else f"{type(error).__name__}: {sentence}"
-        connection.send(answer)
+            try:
+                answer = False, getattr(bench, command)(*arguments)
+            except Exception as error:  # whatever a backend raises is the row's note, never the end of the benchmark
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                sentence = lines[0] if lines else "no message"
+                answer = True, sentence if isinstance(error, I2IError) else f"{type(error).__name__}: {sentence}"
+            connection.send(answer)
