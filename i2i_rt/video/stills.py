@@ -1,6 +1,7 @@
 """Still images through Pillow: upright, 8 bits, RGB, whatever the file holds."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,10 @@ class Still:
 
 def _open(path: Path) -> Image.Image:
     Image.init()
-    # Pillow can be built without some of them
-    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half the size that is refused
+        # Pillow can be built without some of them
+        return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def is_still(path: Path) -> bool:

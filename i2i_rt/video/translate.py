@@ -104,10 +104,10 @@ def translate_video(
         raise MediaError(f"{output} is the input itself; name another file with -o")
     job = _Job(translate, clip, output, options, model)
     begin(clip.expected_frames, job.segments.kept)
-    if warm_up is not None:
-        warm_up(*job.size, options.batch)
     interrupted, times = False, None
     try:
+        if warm_up is not None:
+            warm_up(*job.size, options.batch)
         times = pipeline.run(
             _batches(job.reader, options.batch),
             job.prepare,
@@ -119,8 +119,9 @@ def translate_video(
         interrupted = True
     finally:
         job.segments.finish()
+        if not job.segments.frames:
+            job.segments.remove()
     if not job.segments.frames:
-        job.segments.remove()
         raise KeyboardInterrupt
     target = output.with_stem(f"{output.stem}.partial") if interrupted else output
     sound = mux.join(job.segments.finished(), target, clip=clip, until_s=job.end_s if interrupted else None)
