@@ -11,11 +11,12 @@ Options that are left out have the paper's values. Ctrl-C saves; --resume goes o
 """
 
 import argparse
+import importlib.util
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from i2i_rt.errors import I2IError
+from i2i_rt.errors import I2IError, MissingDependencyError
 
 if TYPE_CHECKING:
     from i2i_rt.training.loop import Outcome
@@ -60,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    for package in ("torch", "tensorboard"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(package, "train", "training")
     import torch
 
     from i2i_rt.training.loop import Schedule, train

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from i2i_rt.errors import I2IError
 from i2i_rt.models.sincut import (
     SinCUTDiscriminator,
     SinCUTDiscriminatorConfig,
@@ -33,7 +34,13 @@ class SinCUT(CUT):
 
 
 def build_sincut(shape: Shape) -> SinCUT:
-    """Makes the pair, at `width` 64 with the thesis's channels; its layers draw their own weights."""
+    """Makes the pair, at `width` 64 with the thesis's channels; its layers draw their own weights.
+
+    Raises:
+        I2IError: where crops have another size than the discriminator.
+    """
+    if shape.crop_size != CROP_SIZE:
+        raise I2IError(f"the crop size is {shape.crop_size}; SinCUT's discriminator takes crops of {CROP_SIZE} only")
     scale, judge_scale = shape.width / 64, shape.discriminator_width / 64
     generator = SinCUTGenerator(
         SinCUTGeneratorConfig(width=max(round(80 * scale), 1), inner_width=max(round(160 * scale), 1))
@@ -46,7 +53,7 @@ def build_sincut(shape: Shape) -> SinCUT:
 
 RECIPE = Recipe(
     "single",
-    Shape(),
+    Shape(crop_size=CROP_SIZE),
     epochs=8,
     decay_epochs=8,
     batch=16,

@@ -120,9 +120,9 @@ def train(
                     report.sample(
                         trainer.step, sample_grid(trainer.system, sampler.preview(PREVIEWS), processes.device)
                     )
-                if saves or stop:
-                    save(run, trainer, images)
-        if report is not None and trainer.step == first:
+            if saves or stop:
+                save(run, trainer, images)
+        if trainer.step == first:
             save(run, trainer, images)
     return Outcome(
         step=trainer.step,
@@ -174,9 +174,11 @@ def make_sampler(options: TrainingOptions, recipe: Recipe, images: ImageSet) -> 
 
 
 def save(run: RunFolder, trainer: Trainer, images: ImageSet) -> None:
-    """Writes the checkpoint, then the bundles of its weights."""
-    options = trainer.options
-    run.write_state(trainer.state())
+    """Writes the checkpoint, then the bundles of its weights. Every process must call it; the first one writes."""
+    options, state = trainer.options, trainer.state()
+    if not trainer.processes.first:
+        return
+    run.write_state(state)
     provenance = Provenance(
         source=f"trained by i2i-rt train {options.system}, {trainer.step} steps, seed {options.seed}",
         sha256="",

@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import ReduceOp, all_reduce, destroy_process_group, init_process_group
+from torch.distributed import ReduceOp, all_gather_object, all_reduce, destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
 from i2i_rt.errors import I2IError
@@ -53,6 +54,13 @@ class Processes:
         if self.count > 1:
             all_reduce(values, ReduceOp.SUM)
             values /= self.count
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """Gives every process's value, in the order of their ranks."""
+        values = [value] * self.count
+        if self.count > 1:
+            all_gather_object(values, value)
         return values
 
 

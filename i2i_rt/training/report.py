@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from i2i_rt.systems.base import System
 from i2i_rt.systems.stages import Translate
@@ -32,10 +33,12 @@ class Report:
         console = Console(file=sys.stderr)
         self._lines = not console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            # what does not fit into a narrow terminal is in TensorBoard
+            TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            expand=True,
             console=console,
             disable=not console.is_terminal,
         )

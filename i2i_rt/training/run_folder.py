@@ -48,8 +48,11 @@ class RunFolder:
         # what an earlier run left that never came to a checkpoint
         for name in ("samples", "tensorboard"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        (self.path / "samples").mkdir(parents=True)
-        write_json(self.path / "training.json", options.to_json())
+        try:
+            (self.path / "samples").mkdir(parents=True)
+            write_json(self.path / "training.json", options.to_json())
+        except OSError as error:
+            raise I2IError(f"the run's folder {self.path} cannot be made: {error.strerror}") from error
 
     def options(self) -> dict[str, Any]:
         """Reads the options of the run that is to go on.
@@ -92,14 +95,25 @@ class RunFolder:
         return state
 
     def write_state(self, state: dict[str, Any]) -> None:
-        """Writes a checkpoint beside the last one, and takes its place once it is on the disk."""
+        """Writes a checkpoint beside the last one, and takes its place once it is on the disk.
+
+        Raises:
+            I2IError: where the disk is full, or may not be written to.
+        """
         temporary = self.state_file.with_name(".state.pt.part")
-        with temporary.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self.state_file)
-        _sync_folder(self.path)
+        try:
+            with temporary.open("wb") as stream:
+                torch.save(state, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self.state_file)
+            _sync_folder(self.path)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer turns a full disk into the latter
+            temporary.unlink(missing_ok=True)
+            raise I2IError(
+                f"the checkpoint {self.state_file} cannot be written ({error}); the one before is kept: "
+                "make room, then go on with --resume"
+            ) from error
 
     def write_bundle(self, name: str, generator: nn.Module, system: str, provenance: Provenance) -> Path:
         """Writes a bundle, or brings its weights up to date; there is never a moment without a complete one."""

@@ -11,6 +11,8 @@ from i2i_rt.systems.table import find
 from i2i_rt.training.options import TrainingOptions, learning_rate_factor
 from i2i_rt.training.processes import Processes
 
+EXTRA = "_extra_state"  # PyTorch's key of what a module keeps beside its tensors
+
 
 def build_system(options: TrainingOptions) -> tuple[System, Recipe]:
     """Makes a system with weights drawn from the run's seed.
@@ -71,15 +73,19 @@ class Trainer:
         )
 
     def state(self) -> dict[str, Any]:
-        """Gives all that training goes on from: tensors and plain values only."""
+        """Gives all that training goes on from: tensors and plain values only. Every process must ask for it."""
+        system = self.system.state_dict()
         return {
             "step": self.step,
-            "system": self.system.state_dict(),
+            "system": system,
+            # each process has an image pool of its own
+            "pools": self.processes.gather(system.pop(EXTRA, None)),
             "optimizers": {phase: optimizer.state_dict() for phase, optimizer in self._optimizers.items()},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
-        self.system.load_state_dict(state["system"])
+        pool = state["pools"][self.processes.rank % len(state["pools"])]
+        self.system.load_state_dict(state["system"] | ({} if pool is None else {EXTRA: pool}))
         for phase, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][phase])

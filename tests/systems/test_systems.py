@@ -1,5 +1,7 @@
 """What each system computes: which weights move when, which networks are run, how weights are drawn."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -153,7 +155,7 @@ def test_contrasted_layers_are_the_named_five(config: dict[str, int], layers: tu
 )
 def test_weights_are_drawn_as_the_papers_code_does(name: str, network: str, weight: str, deviation: float) -> None:
     build, recipe = table.find(name)
-    system = build(Shape(blocks=1, discriminator_width=4, antialias=recipe.shape.antialias))
+    system = build(replace(recipe.shape, blocks=1, discriminator_width=4))
 
     drawn = system.networks[network].state_dict()[weight]
 
@@ -192,3 +194,8 @@ def test_unknown_system_names_the_closest() -> None:
 def test_pix2pix_refuses_crops_that_cannot_be_halved() -> None:
     with pytest.raises(I2IError, match="a multiple of 32 with --crop-size"):
         small("pix2pix", size=100)
+
+
+def test_sincut_refuses_crops_that_its_discriminator_cannot_take() -> None:
+    with pytest.raises(I2IError, match="takes crops of 64 only"):
+        small("sincut", size=128)

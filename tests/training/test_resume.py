@@ -17,6 +17,7 @@ from i2i_rt.training.loop import Outcome, Schedule, train
 from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.processes import Processes
 from i2i_rt.training.run_folder import RunFolder
+from i2i_rt.training.trainer import Trainer
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 DATA = {"cyclegan": "photos", "cut": "photos", "fastcut": "photos", "sincut": "single", "pix2pix": "pairs"}
@@ -170,3 +171,32 @@ def test_diverged_losses_end_the_run_and_keep_the_checkpoint(photos: Path, tmp_p
 
     with pytest.raises(I2IError, match=r"training diverged: D_fake is nan at step 2; .*--learning-rate below 0.001"):
         run_steps(options, tmp_path / "run", 3, resume=True)
+
+
+def test_full_disk_keeps_the_checkpoint_before(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options, run = options_of("fastcut", photos), tmp_path / "run"
+    run_steps(options, run, 1)
+
+    def fill(state: Any, stream: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill)
+    with pytest.raises(I2IError, match=r"state.pt cannot be written \(.*No space left.*the one before is kept"):
+        run_steps(options, run, 2, resume=True)
+
+    assert RunFolder(run).read_state(torch.device("cpu"))["step"] == 1
+
+
+def test_each_process_takes_its_own_pool_from_a_checkpoint(photos: Path) -> None:
+    options = options_of("cyclegan", photos)
+    trainers = [Trainer(options, ALONE) for _ in range(2)]
+    for number, trainer in enumerate(trainers):
+        trainer.system.pools["a"].images = [torch.full((1,), float(number))]
+    state = trainers[0].state()
+    state["pools"] += trainers[1].state()["pools"]
+
+    second = Trainer(options, ALONE)
+    second.processes = Processes(1, 2, ALONE.device)
+    second.load_state(state)
+
+    assert second.system.pools["a"].images == [torch.ones(1)]
