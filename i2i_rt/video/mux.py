@@ -54,7 +54,7 @@ def join(segments: Sequence[Segment], output: Path, *, clip: Clip | None = None,
     """
     av = load_av()
     check_output(output)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
+    temporary = output.with_name(f".{output.name}.joined.part")
     problem = None
     # sound that the container refuses in spite of its codec's name is compressed anew, and left out at the last
     for sound in ("copy", "encode", "drop") if clip is not None and clip.tracks else ("drop",):

@@ -43,7 +43,8 @@ class FrameReader:
         end_s: the time at which the last of them ends.
         varying: whether frames were shown for different times.
         lost: how many pieces of the file could not be decoded.
-        damaged: how many frames came out of damaged data; they are shown as the decoder mended them.
+        damaged: how many frames came out of damaged data, as far as PyAV read them: OpenCV does not say it. They are
+            given as the decoder mended them.
     """
 
     def __init__(self, clip: Clip, reader: Reader = "auto", *, skip: int = 0) -> None:

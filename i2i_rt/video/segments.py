@@ -1,7 +1,7 @@
 """A long result in short pieces, so that a run that was killed can go on where it stopped.
 
-`.<name>.part/` beside the output holds finished pieces and `progress.json`, which names them; a piece that is not in
-it was cut off and is made again.
+`.<name>.segments/` beside the output holds finished pieces and `progress.json`, which names them; a piece that is
+not in it was cut off and is made again.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 
 from i2i_rt.bundle import write_json
 from i2i_rt.errors import MediaError
-from i2i_rt.video.writer import Encoding, FragmentWriter, Segment
+from i2i_rt.video.writer import TICKS_PER_SECOND, Encoding, FragmentWriter, Segment
 
 FRAMES_PER_SEGMENT = 60  # what a kill costs at most
 
@@ -39,7 +39,7 @@ class Segments:
         Raises:
             MediaError: where the earlier run had another input or other settings, or the folder cannot be written.
         """
-        self.folder = output.with_name(f".{output.name}.part")
+        self.folder = output.with_name(f".{output.name}.segments")
         self._identity = json.loads(json.dumps(identity))
         self._finished: list[dict[str, Any]] = []
         self._writer: FragmentWriter | None = None
@@ -119,6 +119,11 @@ class Segments:
         return [
             Segment(self.folder / entry["file"], entry["first_ticks"], entry["end_ticks"]) for entry in self._finished
         ]
+
+    @property
+    def end_s(self) -> float:
+        """The time at which the last finished segment ends."""
+        return self._finished[-1]["end_ticks"] / TICKS_PER_SECOND if self._finished else 0.0
 
     def remove(self) -> None:
         """Removes the folder."""

@@ -1,6 +1,5 @@
 """Still images through Pillow: upright, 8 bits, RGB, whatever the file holds."""
 
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +92,7 @@ def _too_large(path: Path, what: str) -> MediaError:
 
 def _is_turned(picture: Image.Image) -> bool:
     orientation = 0x0112
-    return picture.getexif().get(orientation, 1) != 1
+    return bool(picture.getexif().get(orientation, 1) != 1)
 
 
 def _converted(path: Path, picture: Image.Image, *, turned: bool) -> Still:
@@ -154,7 +153,7 @@ def write_still(path: Path, still: Still) -> tuple[str, ...]:
             image = np.round(image * share + 255 * (1 - share)).astype(np.uint8)
     options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}.get(name, {})
     profile = {"icc_profile": still.colour_profile} if still.colour_profile and name != "BMP" else {}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(temporary, format=name, **options, **profile)

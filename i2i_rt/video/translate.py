@@ -123,8 +123,9 @@ def translate_video(
             job.segments.remove()
     if not job.segments.frames:
         raise KeyboardInterrupt
+    end_s = job.segments.end_s
     target = output.with_stem(f"{output.stem}.partial") if interrupted else output
-    sound = mux.join(job.segments.finished(), target, clip=clip, until_s=job.end_s if interrupted else None)
+    sound = mux.join(job.segments.finished(), target, clip=clip, until_s=end_s if interrupted else None)
     if not interrupted:
         job.segments.remove()
         output.with_stem(f"{output.stem}.partial").unlink(missing_ok=True)
@@ -133,7 +134,7 @@ def translate_video(
         frames=job.segments.frames,
         height=job.size[0],
         width=job.size[1] * (2 if options.compare else 1),
-        duration_s=job.end_s,
+        duration_s=end_s,
         seconds=time.perf_counter() - started,
         new_frames=job.segments.frames - job.segments.kept,
         interrupted=interrupted,
@@ -154,7 +155,6 @@ class _Job:
         self._aspect = clip.sample_aspect_ratio if options.size is None else Fraction(1)
         self.segments = Segments(output, self._identity(model), resume=options.resume)
         self.reader = FrameReader(clip, options.reader, skip=self.segments.kept)
-        self._written_s = 0.0
 
     def _identity(self, model: str) -> dict[str, Any]:
         status, options = self._clip.path.stat(), self._options
@@ -188,13 +188,7 @@ class _Job:
                 encoding=self._options.encoding,
                 sample_aspect_ratio=self._aspect,
             )
-            self._written_s = frame.time_s + frame.duration_s
         return len(batch.frames)
-
-    @property
-    def end_s(self) -> float:
-        """The time at which the result ends; where an earlier run had made all of it, the reader knows."""
-        return self._written_s or self.reader.end_s
 
     def kept(self, sound: mux.Sound) -> Iterator[str]:
         clip = self._clip

@@ -99,7 +99,7 @@ def test_what_is_no_video_gets_one_sentence(
         translate_video(lambda frames: frames, source, tmp_path / "out.mp4")
     assert str(source) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out.mp4").exists() and not (tmp_path / ".out.mp4.part").exists()
+    assert not (tmp_path / "out.mp4").exists() and not (tmp_path / ".out.mp4.segments").exists()
 
 
 def _playlist(path: Path) -> Path:

@@ -129,7 +129,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.parametrize("number_", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 def test_a_signal_costs_at_most_a_segment(clip: Path, tmp_path: Path, bundle: object, number_: signal.Signals) -> None:
-    output, progress = tmp_path / "out.mp4", tmp_path / ".out.mp4.part" / "progress.json"
+    output, progress = tmp_path / "out.mp4", tmp_path / ".out.mp4.segments" / "progress.json"
     words = ["translate", str(bundle.path), str(clip), "-o", str(output)]  # type: ignore[attr-defined]
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
