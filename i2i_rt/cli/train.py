@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     with joined_processes() as processes:
         outcome = train(options, folder, schedule, processes, resume=arguments.resume)
         if processes.first:
-            print(_summary(arguments, options, outcome))
+            print(_summary(arguments, options, outcome, processes.count))
     return 0 if outcome.step >= outcome.total else 130
 
 
@@ -130,7 +130,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
-def _summary(arguments: argparse.Namespace, options: "TrainingOptions", outcome: "Outcome") -> str:
+def _summary(arguments: argparse.Namespace, options: "TrainingOptions", outcome: "Outcome", processes: int) -> str:
     size = sum(file.stat().st_size for file in outcome.bundles[0].rglob("*") if file.is_file()) / 1e6
     folder, bundle = arguments.output, outcome.bundles[0]
     finished = outcome.step >= outcome.total
@@ -153,5 +153,6 @@ def _summary(arguments: argparse.Namespace, options: "TrainingOptions", outcome:
     if finished:
         lines.append(f"next     i2i-rt export {bundle}")
     else:
-        lines.append(f"go on    i2i-rt train {options.system} -o {folder} --resume")
+        command = "i2i-rt" if processes == 1 else f"torchrun --nproc-per-node {processes} -m i2i_rt"
+        lines.append(f"go on    {command} train {options.system} -o {folder} --resume")
     return "\n".join(lines)

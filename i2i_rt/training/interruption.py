@@ -2,20 +2,29 @@
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+# `torchrun` passes on the Ctrl-C that the terminal has sent to all, and a SIGTERM after it
+ECHO_S = 2.0
+
 
 class Interruption:
-    """Notes SIGINT and SIGTERM while it is entered; a second one is no longer held back."""
+    """Notes SIGINT and SIGTERM while it is entered; who presses Ctrl-C again, later, ends the step itself."""
 
     def __init__(self) -> None:
         self.requested = False
+        self._requested_at = 0.0
         self._before: dict[int, Any] = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self.requested:
+            self._requested_at = now
         self.requested = True
-        self._restore()
+        if number == signal.SIGINT and now - self._requested_at > ECHO_S:
+            raise KeyboardInterrupt
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -1,5 +1,6 @@
 """Data-parallel training: `torchrun --nproc-per-node N -m i2i_rt train …` starts one process a device."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,9 @@ class Processes:
             return system
         # every phase leaves some networks out; buffers are constants, or batch norm's, which stay per process,
         # and writing them between two phases would break the graph that the second one goes on with
-        return DistributedDataParallel(system, find_unused_parameters=True, broadcast_buffers=False)
+        parameters = inspect.signature(DistributedDataParallel).parameters
+        sync = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
+        return DistributedDataParallel(system, find_unused_parameters=True, **{sync: False})  # type: ignore[arg-type]
 
     def mean(self, values: Tensor) -> Tensor:
         """Averages a small tensor over all processes."""
