@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
             duration_s=arguments.duration,
             show_status=(lambda now: None) if status is None else lambda now: status.update(_line(now)),
         )
-    _report(summary, recording, arguments.bundle)
+    _report(summary, recording, arguments.bundle, end="file" if window is None else "display")
     if arguments.json is not None:
         write_json(arguments.json, asdict(summary))
         print(f"wrote {arguments.json}")
@@ -162,16 +162,16 @@ def _line(status: Status) -> str:
     return "   ".join(status.lines()) + "   (Ctrl-C ends)"
 
 
-def _report(summary: Summary, recording: VideoRecording | FrameFolder | None, bundle: Path) -> None:
+def _report(summary: Summary, recording: VideoRecording | FrameFolder | None, bundle: Path, *, end: str) -> None:
     """Prints what was shown and written."""
     if not summary.frames:
-        raise I2IError("the source ended before a frame was translated")
+        raise I2IError("the run ended before a frame was translated; nothing was written")
     print(
         f"{summary.frames} frames in {summary.duration_s:.1f} s, {summary.fps:.1f} fps; {summary.received} arrived, "
         f"{summary.dropped} dropped, {summary.reconnects} reconnects"
     )
     print(
-        f"delay from arrival to display: p50 {summary.delay_p50_ms:.0f} ms, p90 {summary.delay_p90_ms:.0f} ms, "
+        f"delay from arrival to {end}: p50 {summary.delay_p50_ms:.0f} ms, p90 {summary.delay_p90_ms:.0f} ms, "
         f"p99 {summary.delay_p99_ms:.0f} ms"
     )
     if recording is not None and recording.frames:

@@ -103,7 +103,9 @@ class LatestFrameReader:
         first = self._source.read()
         if first is None:
             self._source.close()
-            raise MediaError(f"{name} opens but gives no frame; is another program using it?")
+            raise MediaError(
+                f"{name} opens but gives no frame; another program may use it, or OpenCV may not know its codec"
+            )
         self.first, self._first_s = first
         self.received = self.dropped = self.reconnects = 0
         self._slot: Arrival | None = None

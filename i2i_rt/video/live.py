@@ -28,7 +28,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Status:
-    """What a viewer wants to know now; delays are from arrival to display, of the last few seconds."""
+    """What a viewer wants to know now; delays are those of the last few seconds."""
 
     frames: int
     dropped: int
@@ -48,7 +48,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Summary:
-    """The whole run; delays are from arrival to display."""
+    """The whole run; delays are from arrival to the window or, without one, to the file."""
 
     frames: int
     received: int

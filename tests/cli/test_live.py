@@ -90,7 +90,7 @@ def test_a_file_becomes_a_video_with_the_times_of_arrival(
     frames = list(FrameReader(probe(output)))
     printed = capsys.readouterr()
     assert f"wrote {output}, a video of {len(frames)} frames" in printed.out
-    assert "delay from arrival to display: p50" in printed.out
+    assert "delay from arrival to file: p50" in printed.out
     assert "running fake fp32 on cpu (a stand-in)" in printed.err
     assert frames[-1].time_s == pytest.approx(23 / 24, abs=0.3)
     assert abs(frames[0].image[:, 40:].astype(int) - (255 - 200)).max() < 12
