@@ -1,6 +1,8 @@
 """Still images through Pillow: upright, 8 bits, RGB, whatever the file holds."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,22 +41,25 @@ class Still:
     notes: tuple[str, ...]
 
 
-def _open(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Opens a picture without Pillow's warnings, which are of doubtful tags and of half the size that is refused."""
     Image.init()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half the size that is refused
-        # Pillow can be built without some of them
-        return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+        warnings.simplefilter("ignore")
+        # Pillow can be built without some formats
+        with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as picture:
+            yield picture
 
 
 def is_still(path: Path) -> bool:
     """Says whether a file is a picture that does not move."""
     try:
-        with _open(path) as picture:
+        with _opened(path) as picture:
             return not getattr(picture, "is_animated", False) or picture.format == "MPO"
     except Image.DecompressionBombError:
         return True
-    except (OSError, ValueError, SyntaxError):
+    except Exception:  # as in read_still
         return False
 
 
@@ -72,18 +77,22 @@ def read_still(path: str | Path) -> Still:
     if path.stat().st_size == 0:
         raise MediaError(f"{path} is empty")
     try:
-        with _open(path) as picture:
+        with _opened(path) as picture:
             width, height = picture.size
             if width * height > MAX_DECODED_PIXELS:
                 raise _too_large(path, f"{height}x{width} pixels")
             picture.load()
             return _converted(path, ImageOps.exif_transpose(picture), turned=_is_turned(picture))
+    except MediaError:
+        raise
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more pixels") from error
     except UnidentifiedImageError as error:
         raise MediaError(f"{path} is no image that can be read; known are {', '.join(sorted(SUFFIXES))}") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise MediaError(f"{path} is cut off or damaged: {error}") from error
+    except Exception as error:  # a damaged file can fail anywhere in Pillow, with any exception
+        if isinstance(error, OSError) and error.errno is not None:
+            raise MediaError(f"{path} cannot be read: {error.strerror}") from error
+        raise MediaError(f"{path} is cut off or damaged: {' '.join(str(error).split())}") from error
 
 
 def _too_large(path: Path, what: str) -> MediaError:
