@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from i2i_rt.training.loop import Outcome
     from i2i_rt.training.options import TrainingOptions
 
+MAY_CHANGE = ("data", "threads")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("system", help="cyclegan, cut, fastcut, sincut or pix2pix")
@@ -70,14 +72,14 @@ def run(arguments: argparse.Namespace) -> int:
     from i2i_rt.training.processes import joined_processes
     from i2i_rt.training.run_folder import RunFolder
 
-    for name in ("steps", "save_every", "sample_every", "workers", "threads"):
+    for name in ("steps", "save_every", "sample_every", "workers"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise I2IError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
     folder = RunFolder(arguments.output)
     options = _resumed(arguments, folder) if arguments.resume else _fresh(arguments)
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     schedule = Schedule(arguments.steps, arguments.save_every, arguments.sample_every, arguments.workers)
     with joined_processes() as processes:
         outcome = train(options, folder, schedule, processes, resume=arguments.resume)
@@ -108,18 +110,18 @@ def _fresh(arguments: argparse.Namespace) -> "TrainingOptions":
 
 
 def _resumed(arguments: argparse.Namespace, folder: Any) -> "TrainingOptions":
-    """Takes the run's own options; the data may have moved, everything else must be as it was."""
+    """Takes the run's own options; the data may have moved, and other threads cost only the last bits."""
     from i2i_rt.training.options import TrainingOptions
 
     kept = TrainingOptions.from_json(folder.options()).to_json()
     for name, value in _given(arguments).items():
-        if name != "data" and value != kept[name]:
+        if name not in MAY_CHANGE and value != kept[name]:
             option = "the system" if name == "system" else f"--{name.replace('_', '-')}"
             raise I2IError(
                 f"{option} is {value} and the run in {folder.path} was started with {kept[name]}; "
                 "leave it out, or start another run without --resume"
             )
-    return TrainingOptions.from_json(kept | ({"data": arguments.data} if arguments.data else {}))
+    return TrainingOptions.from_json(kept | _given(arguments))
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:

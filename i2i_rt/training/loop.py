@@ -66,30 +66,16 @@ def train(
     Raises:
         I2IError: where the data or the folder cannot be used, or the losses are no longer finite.
     """
-    trainer = Trainer(options, processes)
-    images = find_images(options.data, trainer.recipe.data)
-    images = images if options.direction == "AtoB" else images.swapped()
-    part = processes.part(options.batch)
-    sampler = make_sampler(options, trainer.recipe, images)
+    trainer, images, sampler = _prepare(options, run, processes, resume=resume)
     total = sampler.steps_per_epoch * (options.epochs + options.decay_epochs)
     total = total if schedule.steps is None else min(total, schedule.steps)
-    if resume:
-        trainer.load_state(run.read_state(processes.device))
-        if processes.first:
-            run.tidy()
-    elif processes.first:
-        run.start(options)
+    augmented = None if trainer.recipe.decay_augmented else options.epochs * sampler.steps_per_epoch
     begun, first = time.perf_counter(), trainer.step
     with ExitStack() as stack:
         interruption = stack.enter_context(Interruption())
+        part = processes.part(options.batch)
         feeder = stack.enter_context(
-            Feeder(
-                sampler,
-                first=first,
-                part=part,
-                workers=schedule.workers,
-                augmented_until=None if trainer.recipe.decay_augmented else options.epochs * sampler.steps_per_epoch,
-            )
+            Feeder(sampler, first=first, part=part, workers=schedule.workers, augmented_until=augmented)
         )
         report = stack.enter_context(Report(run.path, first=first, total=total)) if processes.first else None
         pending: list[dict[str, Tensor]] = []
@@ -102,9 +88,8 @@ def train(
             if not (saves or samples or trainer.step % _read_every(processes) == 0):
                 continue
             steps, stop = _read(pending, interruption, processes)
-            for back, losses in enumerate(reversed(steps)):
-                _refuse_divergence(losses, trainer.step - back, options, run)
             for at, losses in enumerate(steps, trainer.step - len(steps) + 1):
+                _refuse_divergence(losses, at, options, run)
                 observe(at, losses)
             pending.clear()
             if report is not None:
@@ -132,6 +117,24 @@ def train(
         waited_s=feeder.waited_s,
         bundles=tuple(run.path / name for name in trainer.system.translators()),
     )
+
+
+def _prepare(
+    options: TrainingOptions, run: RunFolder, processes: Processes, *, resume: bool
+) -> tuple[Trainer, ImageSet, Sampler]:
+    """Checks the data, makes or reads the run's folder, and gives all that a step needs."""
+    trainer = Trainer(options, processes)
+    images = find_images(options.data, trainer.recipe.data)
+    images = images if options.direction == "AtoB" else images.swapped()
+    processes.part(options.batch)  # refuses a batch that cannot be shared out
+    sampler = make_sampler(options, trainer.recipe, images)
+    if resume:
+        trainer.load_state(run.read_state(processes.device))
+        if processes.first:
+            run.tidy()
+    elif processes.first:
+        run.start(options)
+    return trainer, images, sampler
 
 
 def _read_every(processes: Processes) -> int:

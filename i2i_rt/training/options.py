@@ -30,6 +30,7 @@ class TrainingOptions:
     direction: Direction = "AtoB"
     precision: Precision = "fp32"
     seed: int = 0
+    threads: int | None = None  # of the CPU; another number sums in another order, so the last bits differ
 
     def __post_init__(self) -> None:
         for name, kind in (("resize", Resize), ("direction", Direction), ("precision", Precision)):
@@ -38,6 +39,8 @@ class TrainingOptions:
         for name in ("batch", "load_size", "crop_size", "width", "blocks", "discriminator_width"):
             if getattr(self, name) < 1:
                 raise I2IError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
+        if self.threads is not None and self.threads < 1:
+            raise I2IError(f"--threads is {self.threads}; it must be at least 1")
         if min(self.epochs, self.decay_epochs) < 0 or self.epochs + self.decay_epochs < 1 or self.seed < 0:
             raise I2IError(
                 f"--epochs is {self.epochs}, --decay-epochs {self.decay_epochs} and --seed {self.seed}; "
@@ -58,7 +61,7 @@ class TrainingOptions:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "TrainingOptions":
-        return cls(**{field.name: content[field.name] for field in fields(cls)})
+        return cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
 
 
 def learning_rate_factor(epoch: int, *, epochs: int, decay_epochs: int, lead: int) -> float:

@@ -136,6 +136,22 @@ def test_resume_refuses_options_that_would_make_another_run(
     assert "the system is cut and the run in" in capsys.readouterr().err
 
 
+def test_resume_takes_moved_data_and_the_threads_of_the_run(photos: Path, tmp_path: Path) -> None:
+    import torch
+
+    run, moved = str(tmp_path / "run"), photos.with_name("moved")
+    threads = torch.get_num_threads()
+    try:
+        main(["train", "fastcut", "--data", str(photos), "-o", run, *SMALL, "--steps", "1", "--threads", "2"])
+        torch.set_num_threads(1)
+        photos.rename(moved)
+
+        assert main(["train", "fastcut", "--data", str(moved), "-o", run, "--resume", "--steps", "2"]) == 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
 def started(photos: Path, run: Path) -> "subprocess.Popen[str]":
     words = ["train", "fastcut", "--data", str(photos), "-o", str(run), *SMALL, "--save-every", "1"]
     process = subprocess.Popen(
