@@ -13,6 +13,7 @@ from torch import Tensor
 from i2i_rt.bundle import Provenance
 from i2i_rt.errors import I2IError
 from i2i_rt.systems.base import Recipe
+from i2i_rt.systems.table import find
 from i2i_rt.training.crops import Cropping
 from i2i_rt.training.feeder import Feeder, to_images
 from i2i_rt.training.folders import ImageSet, find_images
@@ -123,11 +124,12 @@ def _prepare(
     options: TrainingOptions, run: RunFolder, processes: Processes, *, resume: bool
 ) -> tuple[Trainer, ImageSet, Sampler]:
     """Checks the data, makes or reads the run's folder, and gives all that a step needs."""
-    trainer = Trainer(options, processes)
-    images = find_images(options.data, trainer.recipe.data)
-    images = images if options.direction == "AtoB" else images.swapped()
+    _, recipe = find(options.system)
     processes.part(options.batch)  # refuses a batch that cannot be shared out
-    sampler = make_sampler(options, trainer.recipe, images)
+    images = find_images(options.data, recipe.data)
+    images = images if options.direction == "AtoB" else images.swapped()
+    sampler = make_sampler(options, recipe, images)
+    trainer = Trainer(options, processes)
     if resume:
         trainer.load_state(run.read_state(processes.device))
         if processes.first:
