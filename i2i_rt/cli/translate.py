@@ -112,6 +112,8 @@ def _options(arguments: argparse.Namespace) -> VideoOptions:
         value = getattr(arguments, option)
         if value < 1:
             raise I2IError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
+    if arguments.json and not Path(arguments.json).parent.is_dir():
+        raise I2IError(f"{arguments.json} cannot be written: there is no folder {Path(arguments.json).parent}")
     if arguments.stabilize != "off" and arguments.batch > 1:
         raise UnsupportedError("--stabilize takes frames one by one, and --batch more; leave --batch out")
     return VideoOptions(
@@ -206,9 +208,9 @@ def _report(arguments: argparse.Namespace, outcome: _Outcome, seconds: float, *,
             if count
         )
         say(f"{arguments.output}: {written or 'nothing'} written in {seconds:.1f} s")
-        changed = [result for result in done if result.notes]
-        for result in changed:
-            say(f"  changed  {result.task.output.name}: {'; '.join(result.notes)}")
+        for result in done:
+            if result.notes:
+                say(f"  changed  {result.task.output.name}: {'; '.join(result.notes)}")
     if outcome.skipped:
         say(f"  {outcome.skipped} were done by an earlier run")
     if ignored:
@@ -222,15 +224,10 @@ def _report(arguments: argparse.Namespace, outcome: _Outcome, seconds: float, *,
         write_json(Path(arguments.json), _as_json(arguments, outcome, seconds))
         say(f"summary: {arguments.json}")
     if outcome.interrupted:
-        say(f"interrupted; the same command with --resume goes on: {_again(arguments)}")
+        say("interrupted; the same command with --resume goes on from there")
     elif outcome.videos:
         task, summary = outcome.videos[-1]
         say(f"next: i2i-rt eval video {shlex.join(map(str, (task.source, summary.output)))}")
-
-
-def _again(arguments: argparse.Namespace) -> str:
-    words = [word for word in sys.argv[1:] if word != "--resume"]
-    return shlex.join(["i2i-rt", *words, "--resume"])
 
 
 def _as_json(arguments: argparse.Namespace, outcome: _Outcome, seconds: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import heapq
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ CONTAINERS: dict[str, tuple[str, frozenset[str] | None]] = {
     ".mkv": ("matroska", None),
 }
 
+MOST_REORDERED = 16  # frames of H.264 between decoding and showing
+
 # Sound that starts this much before the first frame is meant to be heard; less is the padding of sound encoders.
 LEAD_S = 0.1
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What became of the sound tracks: "copied", "aac (from pcm_s16le)" and the like, one entry a track."""
+    """What became of the sound tracks, such as "aac, copied" for each, and what went wrong with them."""
 
     tracks: tuple[str, ...] = ()
     problem: str | None = None
@@ -65,7 +68,8 @@ def join(segments: Sequence[Segment], output: Path, *, clip: Clip | None = None,
         except (av.FFmpegError, OSError, ValueError) as error:
             if sound == "drop":
                 raise MediaError(f"{output} cannot be written: {getattr(error, 'strerror', None) or error}") from error
-            problem = f"the sound could not be kept: {getattr(error, 'strerror', None) or error}"
+            reason = getattr(error, "strerror", None) or error
+            problem = f"the sound could not be {'copied' if sound == 'copy' else 'kept'}: {reason}"
         finally:
             temporary.unlink(missing_ok=True)
     raise AssertionError("the last way either returns or raises")
@@ -109,8 +113,27 @@ def _write(
 
 def _pictures(segments: Sequence[Segment], stream: Any, lead_s: float) -> Iterator[tuple[float, Any]]:
     """Gives the packets of all segments on one clock, with the time by which they are ordered."""
-    held, first_pts, first_dts = None, 0, 0
-    lead = round(lead_s * TICKS_PER_SECOND)
+    held: deque[Any] = deque()
+    delay = 0  # of showing a frame after decoding it
+    for packet in _on_one_clock(segments, round(lead_s * TICKS_PER_SECOND)):
+        packet.stream = stream
+        if held:
+            packet.dts = max(packet.dts, held[-1].dts + 1)  # where two segments of varying frame rate meet
+        else:
+            delay = packet.pts - packet.dts
+        held.append(packet)
+        if len(held) > MOST_REORDERED:
+            yield held[0].dts / TICKS_PER_SECOND, held.popleft()
+    # MP4 reckons the length of the track from the packet that is decoded last, and that of its presentation from
+    # the one that is shown last
+    end = segments[-1].end_ticks + round(lead_s * TICKS_PER_SECOND)
+    shown_last = max(held, key=lambda packet: packet.pts)
+    shown_last.duration = end - shown_last.pts
+    held[-1].duration = end - delay - held[-1].dts
+    yield from ((packet.dts / TICKS_PER_SECOND, packet) for packet in held)
+
+
+def _on_one_clock(segments: Sequence[Segment], lead: int) -> Iterator[Any]:
     for segment in segments:
         with open_input(segment.path) as container:
             source = container.streams.video[0]
@@ -123,19 +146,9 @@ def _pictures(segments: Sequence[Segment], stream: Any, lead_s: float) -> Iterat
                     begin = segment.first_ticks + lead - round(packet.pts * to_ticks)
                 packet.pts = round(packet.pts * to_ticks) + begin
                 packet.dts = round(packet.dts * to_ticks) + begin
+                packet.duration = round((packet.duration or 0) * to_ticks)
                 packet.time_base = Fraction(1, TICKS_PER_SECOND)
-                packet.stream = stream
-                if held is None:
-                    first_pts, first_dts = packet.pts, packet.dts
-                else:
-                    # where two segments of varying frame rate meet
-                    packet.dts = max(packet.dts, held.dts + 1)
-                    yield held.dts / TICKS_PER_SECOND, held
-                held = packet
-    if held is not None:
-        # MP4 adds up durations in the order of decoding, in which the last packet need not be the last frame
-        held.duration = segments[-1].end_ticks + lead - first_pts - (held.dts - first_dts)
-        yield held.dts / TICKS_PER_SECOND, held
+                yield packet
 
 
 class _Track:

@@ -39,6 +39,8 @@ class Clip:
     frame_rate: Fraction
     start_s: float  # of the first frame, on the file's clock
     duration_s: float | None  # of the pictures; None where the file does not say
+    duration_is_rough: bool  # it is stated for pictures and sound together
+    indexed_frames: int | None  # listed in the index of an MP4 file; other formats have none that is complete
     has_times: bool
     matrix: str | None  # None: the file does not say
     full_range: bool
@@ -54,6 +56,8 @@ class Clip:
     @property
     def expected_frames(self) -> int | None:
         """An estimate for progress bars; the counts that containers state are not to be trusted."""
+        if self.indexed_frames is not None:
+            return self.indexed_frames
         if self.duration_s is None:
             return None
         return max(round(self.duration_s * self.frame_rate), 1)
@@ -123,6 +127,7 @@ def probe(path: str | Path) -> Clip:
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         base = Fraction(stream.time_base or 0)
         has_times = frame.pts is not None
+        own_duration = stream.duration is not None or "DURATION" in stream.metadata
         start = float(frame.pts * base) if has_times else 0.0
         return Clip(
             path=path,
@@ -135,6 +140,8 @@ def probe(path: str | Path) -> Clip:
             frame_rate=Fraction(rate) if 0 < rate <= 1000 else Fraction(25),
             start_s=start,
             duration_s=_duration(container, stream, base, start) if has_times else None,
+            duration_is_rough=not own_duration and len(container.streams.audio) > 0,
+            indexed_frames=_indexed_frames(container, stream),
             has_times=has_times,
             matrix=_matrix(frame),
             full_range=frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj"),
@@ -194,6 +201,13 @@ def _duration(container: Any, stream: Any, base: Fraction, start_s: float) -> fl
     if container.duration is not None:
         stated.append(container.duration / 1e6)
     return min(stated) if stated and min(stated) > 0 else None
+
+
+def _indexed_frames(container: Any, stream: Any) -> int | None:
+    if "mp4" not in container.format.name:
+        return None
+    # what an edit list leaves out is decoded but not shown
+    return sum(not entry.is_discard for entry in stream.index_entries) or None
 
 
 def decoded(container: Any, stream: Any, faults: list[str] | None = None) -> Iterator[Any]:

@@ -64,11 +64,16 @@ class FrameReader:
     def __iter__(self) -> Iterator[Frame]:
         if self._reader == "opencv" or (self._reader == "auto" and _suits_opencv(self.clip)):
             yield from self._ordered(self._opencv(), "OpenCV")
-            if self._reader == "opencv" or not self._ends_early():
-                self._check_any()
-                return
-        yield from self._ordered(self._pyav(after_s=self.end_s if self.frames else None), "PyAV")
-        self._check_any()
+        if self._reader != "opencv" and (not self.frames or self._ends_early()):
+            yield from self._ordered(self._pyav(after_s=self.end_s if self.frames else None), "PyAV")
+        if not self.frames:
+            raise MediaError(
+                f"no frame of {self.clip.path} ({self.clip.codec}) can be decoded by {' or '.join(self.used)}"
+                + ("; leave --reader out" if self._reader == "opencv" else "")
+            )
+        stated = self.clip.duration_s
+        if stated is not None and stated > self._last_s and not self.clip.duration_is_rough and not self._ends_early():
+            self.end_s = stated  # readers only guess how long the last frame is shown
 
     def missing(self) -> str | None:
         """Says in words what a damaged file did not give; None where everything came. Asked after the last frame."""
@@ -82,18 +87,12 @@ class FrameReader:
             parts.append(f"{self.damaged} frames come from damaged data")
         return f"{self.clip.path} is damaged or cut off: {', '.join(parts)}" if parts else None
 
-    def _check_any(self) -> None:
-        if not self.frames:
-            raise MediaError(
-                f"no frame of {self.clip.path} ({self.clip.codec}) can be decoded by {' or '.join(self.used)}"
-                + ("; leave --reader out" if self._reader == "opencv" else "")
-            )
-
     def _ends_early(self) -> bool:
-        if self.clip.duration_s is None:
-            return False
-        # one frame and a half: stated durations are rounded, and may leave out the last frame's own
-        return self.end_s < self.clip.duration_s - 1.5 / self.clip.frame_rate
+        if self.clip.duration_s is None or (self.clip.indexed_frames or self.frames + 1) <= self.frames:
+            return False  # the last frame may be shown for long, which decoders do not say reliably
+        # stated durations are rounded, and may leave out the last frame's own
+        tolerance_s = 1.0 if self.clip.duration_is_rough else 1.5 / float(self.clip.frame_rate)
+        return self.end_s < self.clip.duration_s - tolerance_s
 
     @property
     def varying(self) -> bool:

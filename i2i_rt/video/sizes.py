@@ -38,6 +38,12 @@ def target_size(height: int, width: int, *, size: Size | None, max_pixels: int) 
     return max(int(height * scale), 1), max(int(width * scale), 1)
 
 
+def size_note(before: Size, after: Size, asked: Size | None, max_pixels: int) -> str:
+    """Says in words why a picture changed its size."""
+    why = "as asked" if after == asked else f"it may have {max_pixels} pixels; see --max-pixels"
+    return f"size {before[0]}x{before[1]} became {after[0]}x{after[1]} ({why})"
+
+
 def resized(image: np.ndarray, size: Size) -> np.ndarray:
     """Gives an image `[H, W]` or `[H, W, C]`, uint8, in another size; the same array where nothing is to be done."""
     if image.shape[:2] == size:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from i2i_rt.video import mux, pipeline
 from i2i_rt.video.probe import Clip, probe
 from i2i_rt.video.reader import Frame, FrameReader, Reader
 from i2i_rt.video.segments import Segments
-from i2i_rt.video.sizes import MAX_PIXELS, Size, resized, target_size
-from i2i_rt.video.writer import Encoding
+from i2i_rt.video.sizes import MAX_PIXELS, Size, resized, size_note, target_size
+from i2i_rt.video.writer import TICKS_PER_SECOND, Encoding
 
 FRAMES_IN_A_QUEUE = 8
 
@@ -123,9 +123,11 @@ def translate_video(
             job.segments.remove()
     if not job.segments.frames:
         raise KeyboardInterrupt
-    end_s = job.segments.end_s
+    end_s = job.segments.end_s if interrupted else job.reader.end_s
+    *finished, last = job.segments.finished()
+    finished.append(replace(last, end_ticks=round(end_s * TICKS_PER_SECOND)))
     target = output.with_stem(f"{output.stem}.partial") if interrupted else output
-    sound = mux.join(job.segments.finished(), target, clip=clip, until_s=end_s if interrupted else None)
+    sound = mux.join(finished, target, clip=clip, until_s=end_s if interrupted else None)
     if not interrupted:
         job.segments.remove()
         output.with_stem(f"{output.stem}.partial").unlink(missing_ok=True)
@@ -204,8 +206,7 @@ class _Job:
     def changed(self, sound: mux.Sound) -> Iterator[str]:
         clip = self._clip
         if self.size != (clip.height, clip.width):
-            why = "as asked" if self._options.size else f"more than {self._options.max_pixels} pixels; see --max-pixels"
-            yield f"size {clip.height}x{clip.width} became {self.size[0]}x{self.size[1]} ({why})"
+            yield size_note((clip.height, clip.width), self.size, self._options.size, self._options.max_pixels)
         if self._options.size and clip.sample_aspect_ratio != 1:
             yield "pixels are square now"
         if any(side % 2 for side in (self.size[0], self.size[1] * (1 + self._options.compare))):

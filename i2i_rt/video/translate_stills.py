@@ -8,7 +8,7 @@ import numpy as np
 from i2i_rt.errors import I2IError
 from i2i_rt.video import pipeline
 from i2i_rt.video.inputs import Task
-from i2i_rt.video.sizes import Size, resized, target_size
+from i2i_rt.video.sizes import Size, resized, size_note, target_size
 from i2i_rt.video.stills import Still, read_still, write_still
 
 
@@ -59,8 +59,7 @@ def translate_stills(
         wanted = target_size(height, width, size=size, max_pixels=max_pixels)
         notes = still.notes
         if wanted != (height, width):
-            why = "as asked" if size else f"more than {max_pixels} pixels; see --max-pixels"
-            notes += (f"size {height}x{width} became {wanted[0]}x{wanted[1]} ({why})",)
+            notes += (size_note((height, width), wanted, size, max_pixels),)
         alpha = None if still.alpha is None else resized(still.alpha, wanted)
         image = resized(still.image, wanted)
         return _Item(task, replace(still, image=image, alpha=alpha), notes=notes)

@@ -145,7 +145,7 @@ def test_a_signal_costs_at_most_a_segment(clip: Path, tmp_path: Path, bundle: ob
         assert child.returncode == 130, said
         assert len(frames_of(tmp_path / "out.partial.mp4")) == kept
         assert f"{tmp_path}/out.partial.mp4: {kept} frames" in said
-        assert "--resume goes on" in said and "Traceback" not in said
+        assert "with --resume goes on" in said and "Traceback" not in said
     else:
         assert child.returncode == -signal.SIGKILL
         assert kept % FRAMES_PER_SEGMENT == 0

@@ -13,8 +13,8 @@ from i2i_rt.testing import FakeSession
 from i2i_rt.translator import Translator
 from i2i_rt.video.probe import probe
 from i2i_rt.video.translate import VideoOptions, translate_video
-from i2i_rt.video.writer import Encoding
-from tests.video.clips import COLOURS, FRAMES, HEIGHT, WIDTH, frames_of, number, patches, write_clip
+from i2i_rt.video.writer import Encoding, VideoWriter
+from tests.video.clips import COLOURS, FRAMES, HEIGHT, WIDTH, frames_of, number, patches, picture, write_clip
 
 av: Any = pytest.importorskip("av")
 
@@ -39,6 +39,19 @@ def test_frames_come_once_in_order_and_at_their_times(clip: Clip, tmp_path: Path
     for (time_before, _), (time_after, _) in zip(before, after, strict=True):
         assert time_after - after[0][0] == pytest.approx(time_before - before[0][0], abs=TICK_S)
     assert summary.duration_s == pytest.approx(probe(output).duration_s, abs=0.002)
+
+
+@pytest.mark.parametrize("reader", ["opencv", "pyav", "auto"])
+def test_a_long_last_frame_is_no_damage_and_stays_long(tmp_path: Path, reader: Any) -> None:
+    source = tmp_path / "slides.mp4"
+    with VideoWriter(source, HEIGHT, WIDTH) as writer:
+        for index in range(8):
+            writer.write(picture(index), index / 10, 0.1 if index < 7 else 1.5)
+    summary = translate_video(identity(), source, tmp_path / "out.mp4", VideoOptions(reader=reader))
+    assert len(frames_of(tmp_path / "out.mp4")) == 8
+    assert not summary.warnings
+    assert summary.duration_s == pytest.approx(2.2)
+    assert probe(tmp_path / "out.mp4").duration_s == pytest.approx(2.2, abs=0.001)
 
 
 @pytest.mark.parametrize(
