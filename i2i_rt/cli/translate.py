@@ -35,6 +35,7 @@ from i2i_rt.video.translate_stills import StillResult, translate_stills
 from i2i_rt.video.writer import Encoding
 
 INTERRUPTED = 130
+MOST_LISTED = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -208,13 +209,15 @@ def _report(arguments: argparse.Namespace, outcome: _Outcome, seconds: float, *,
             if count
         )
         say(f"{arguments.output}: {written or 'nothing'} written in {seconds:.1f} s")
-        for result in done:
-            if result.notes:
-                say(f"  changed  {result.task.output.name}: {'; '.join(result.notes)}")
+        changed = [result for result in done if result.notes]
+        for result in changed[:MOST_LISTED]:
+            say(f"  changed  {result.task.output.name}: {'; '.join(result.notes)}")
+        if len(changed) > MOST_LISTED:
+            say(f"  changed  and {len(changed) - MOST_LISTED} more; --json lists all")
     if outcome.skipped:
-        say(f"  {outcome.skipped} were done by an earlier run")
+        say(f"  done by an earlier run: {outcome.skipped}")
     if ignored:
-        say(f"  {ignored} files are neither images nor videos")
+        say(f"  neither image nor video: {ignored}")
     for _, error in outcome.errors:
         print(f"i2i-rt translate: {error}", file=sys.stderr)
     if outcome.errors:

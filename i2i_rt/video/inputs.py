@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2i_rt.errors import MediaError
-from i2i_rt.video import stills
+from i2i_rt.video import mux, stills
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
@@ -55,10 +55,12 @@ def find(pattern: str, output: str) -> Tasks:
     is_video = _is_video(path)
     if target.is_dir() or output.endswith("/"):
         target = target / _result_name(path, is_video)
-    if not is_video:
+    if is_video:
+        mux.check_output(target)
+    else:
         stills.output_format(target)
-        if target.exists() and target.samefile(path):
-            raise MediaError(f"{target} is the input itself; name another file with -o")
+    if target.exists() and target.samefile(path):
+        raise MediaError(f"{target} is the input itself; name another file with -o")
     return Tasks((Task(path, target, is_video),), many=False, ignored=0)
 
 

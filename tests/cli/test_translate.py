@@ -99,7 +99,7 @@ def test_a_folder_goes_on_after_a_bad_file(
     assert main(["translate", model, str(folder), "-o", str(tmp_path / "out")]) == 1
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.png", "c.webp", "d.gif.png", "e.mp4"]
     said = capsys.readouterr()
-    assert "3 images and 1 video written in" in said.out and "1 files are neither images nor videos" in said.out
+    assert "3 images and 1 video written in" in said.out and "neither image nor video: 1" in said.out
     assert f"{folder}/b.png is no image that can be read" in said.err
     assert "1 of 5 could not be translated" in said.err
 
@@ -128,7 +128,7 @@ def test_resume_leaves_out_what_a_folder_s_earlier_run_did(
     session.calls.clear()
     assert main(["translate", model, str(folder), "-o", str(output), "--resume"]) == 0
     assert len(session.calls) == 1 and (output / "b.png").exists()
-    assert "2 were done by an earlier run" in capsys.readouterr().out
+    assert "done by an earlier run: 2" in capsys.readouterr().out
 
 
 def test_size_compare_and_reduction(
