@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -81,13 +82,17 @@ def measure(
                 rows.append(Row("translate", name, precision, 0, 0, 0, note=str(error)))
         if not candidates:
             raise UnsupportedError(f"nothing can run {bundle.path} here: {rows[0].note}; see 'i2i-rt doctor'")
-        for case in cases:
-            rows += _measure_case(candidates, case, rule, progress)
+        for number, case in enumerate(cases, 1):
+            rows += _measure_case(candidates, case, rule, partial(_say, progress, f"{number} of {len(cases)}"))
         starts = dict(_starts(candidates, progress))
     rows = [replace(row, start=starts.get((row.name, row.precision))) for row in rows]
     return Report(
         f"Latency of {bundle.path.resolve().name} ({bundle.system})", str(rule), stamp, tuple(_marked(bundle, rows))
     )
+
+
+def _say(progress: Callable[[str], None], place: str, line: str) -> None:
+    progress(f"{place}: {line}")
 
 
 def variants(bundle: Bundle, backend: str, precision: str) -> list[tuple[str, str]]:
@@ -127,7 +132,7 @@ def _measure_case(
     for candidate in list(candidates):
         choice = candidate.worker.choice
         row = Row("translate", choice.backend.name, choice.precision, case.height, case.width, case.batch)
-        progress(f"{row.shape}: {row.label} runs for the first time")
+        progress(f"{row.shape}, {row.label} runs for the first time")
         try:
             seconds, translated = candidate.worker.prepare(frames)
         except WorkerError as error:
@@ -162,7 +167,7 @@ def _take_turns(
         for candidate in list(timed):
             assert candidate.row is not None
             stage = f"round {number} of {rule.rounds}" if number else "warming up"
-            progress(f"{candidate.row.shape}: {stage}, {candidate.row.label}")
+            progress(f"{candidate.row.shape}, {candidate.row.label}, {stage}")
             try:
                 if number == 0:
                     candidate.worker.warm_up(rule)

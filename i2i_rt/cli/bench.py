@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [video] BUNDLE [CLIP] [options]"
     parser.add_argument("target", nargs="+", metavar="[video] BUNDLE [CLIP]", help="what to measure")
     parser.add_argument(
         "--backend", help="comma-separated: all, auto, torch, torch-compile, onnxruntime, openvino, … "
