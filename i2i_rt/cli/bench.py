@@ -167,6 +167,8 @@ def _print(report: "Report") -> None:
         print(f"- {line}")
     stamp = report.environment
     print(f"\n{stamp['cpu']}, {stamp['cpus']} CPUs, load {stamp['load_average']} at the start")
+    if (stamp["load_average"] or 0) > stamp["cpus"] / 2:
+        print("this machine was busy before the benchmark began: neither times nor ratios are to be relied on")
 
 
 def _print_table(lines: list[list[str]]) -> None:
