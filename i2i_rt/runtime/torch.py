@@ -36,13 +36,17 @@ class TorchSession(Session):
         self.device = torch.cuda.get_device_name() if self._device.type == "cuda" else "cpu"
         if threads is not None:
             torch.set_num_threads(threads)
+        if choice.precision == "fp32":
+            # cuDNN would otherwise round to TF32's ten bits, and this is what everything is compared with
+            torch.backends.cudnn.allow_tf32 = False
         stages = load_stages(bundle)
         self.stages = {name: stage.spec for name, stage in stages.items()}
         self._modules = {
             name: stage.module.to(self._device, DTYPES[choice.precision]) for name, stage in stages.items()
         }
         if choice.backend.name == "torch-compile":
-            # one graph for all sizes would cost speed: a clip has one size
+            # one graph for all sizes would cost speed: a clip has one size; beyond the limit it would run eagerly
+            torch._dynamo.config.recompile_limit = 64
             self._modules = {name: torch.compile(module, dynamic=False) for name, module in self._modules.items()}  # type: ignore[misc]
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
