@@ -73,9 +73,17 @@ def write(path: Path, seconds: float = SECONDS) -> None:
         video = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"crf": "16", "preset": "veryfast"})
         video.width = video.height = SIDE_PX
         video.pix_fmt = "yuv420p"
+        colours, reformat = video.codec_context, av.video.reformatter
+        colours.colorspace = colours.color_primaries = colours.color_trc = 1  # BT.709
+        colours.color_range = 1  # limited
         audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="stereo")
         for image in frames(round(seconds * FRAMES_PER_SECOND)):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                format="yuv420p",
+                dst_colorspace=reformat.Colorspace.ITU709,
+                dst_color_range=reformat.ColorRange.MPEG,
+            )
+            container.mux(video.encode(frame))
         container.mux(video.encode(None))
         sound = chords(seconds)
         for start in range(0, sound.shape[1], 1024):

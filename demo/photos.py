@@ -6,7 +6,7 @@ Domain A is photographs, domain B the pencil sketches of other photographs: no p
 are those that scikit-image and scikit-learn bring with them, so nothing is downloaded. The sketch is computed, so
 the right answer for a held-out photograph is known, though training never sees a pair.
 
-trainA/, trainB/          crops of 112x112 pixels, the photographs scaled to short sides of 160 to 320
+trainA/, trainB/          crops of 112x112 pixels, the photographs scaled to short sides of 140 to 400
 heldout/photo/, sketch/   a photograph and its sketch under the same name, 256 pixels high
 """
 
@@ -19,12 +19,13 @@ import skimage.data
 import sklearn.datasets
 from PIL import Image
 
-PHOTOGRAPHS_A = ("astronaut", "china", "rocket")
-PHOTOGRAPHS_B = ("flower", "immunohistochemistry", "motorcycle", "retina")
+PHOTOGRAPHS_A = ("astronaut", "china", "immunohistochemistry", "rocket")
+# a drawing has no colours of its photograph, so grey ones serve as well
+PHOTOGRAPHS_B = ("brick", "camera", "coins", "flower", "grass", "gravel", "moon", "motorcycle", "retina")
 HELD_OUT = ("coffee", "chelsea")  # both CC0; coffee is also the clip
-CROPS = 400  # of each domain
+CROPS = 1200  # of each domain
 CROP_PX = 112
-SHORT_SIDES_PX = (160, 320)
+SHORT_SIDES_PX = (140, 400)
 HELD_OUT_HEIGHT_PX = 256
 
 PAPER = np.array([250, 241, 218], np.float32)
@@ -39,10 +40,11 @@ def photograph(name: str) -> np.ndarray:
         return np.asarray(skimage.data.stereo_motorcycle()[0])
     if name == "retina":  # without its black surroundings, and no larger than the others
         return cv2.resize(skimage.data.retina()[200:1200, 200:1200], (500, 500), interpolation=cv2.INTER_AREA)
-    return np.asarray(getattr(skimage.data, name)())
+    image = np.asarray(getattr(skimage.data, name)())
+    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
 
 
-def sketch(image: np.ndarray) -> np.ndarray:
+def sketch(image: np.ndarray, *, paper: np.ndarray = PAPER, ink: np.ndarray = INK) -> np.ndarray:
     """Gives the pencil drawing of an RGB picture `[H, W, 3]`, uint8: strokes over a soft shading.
 
     A stroke is where a pixel is darker than what is around it, the "colour dodge" of paint programs; the constant
@@ -52,7 +54,19 @@ def sketch(image: np.ndarray) -> np.ndarray:
     around = cv2.GaussianBlur(grey, (0, 0), 6)
     strokes = np.minimum((grey + 0.06) / (around + 0.06), 1) ** 2
     light = np.minimum(strokes * (0.45 + 0.65 * around), 1)
-    return np.round(INK + (PAPER - INK) * light[..., None]).astype(np.uint8)
+    drawn = ink + (paper - ink) * light[..., None]
+    return np.round(drawn).clip(0, 255).astype(np.uint8)
+
+
+def varied_sketch(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Gives a drawing in pencil and on paper that differ a little each time, with some grain.
+
+    Drawings in exactly two colours lie on a line in colour space: no early translation comes near it, the
+    discriminator is never wrong, and what the generator learns from it then is not to draw but to change colours.
+    """
+    paper, ink = (colour + generator.normal(0, 10, 3) for colour in (PAPER, INK))
+    drawn = sketch(image, paper=paper, ink=ink)
+    return np.round(drawn + generator.normal(0, 5, drawn.shape)).clip(0, 255).astype(np.uint8)
 
 
 def scaled(image: np.ndarray, short_side: int) -> np.ndarray:
@@ -62,20 +76,26 @@ def scaled(image: np.ndarray, short_side: int) -> np.ndarray:
 
 
 def recoloured(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Exchanges the colour channels and changes the brightness, so that few photographs show many colours."""
+    """Exchanges the colour channels, changes the brightness, and takes half of the colour away or more.
+
+    Exchanged channels give few photographs many colours. Those are pale, because the contrastive loss rewards a
+    translation that still tells the hues of the photograph, and a drawing should not.
+    """
     curve = (np.arange(256) / 255) ** np.exp(generator.uniform(-0.4, 0.4)) * 255
-    mixed = np.ascontiguousarray(image[..., generator.permutation(3)])
-    return cv2.LUT(mixed, np.round(curve).astype(np.uint8))
+    mixed = cv2.LUT(np.ascontiguousarray(image[..., generator.permutation(3)]), np.round(curve).astype(np.uint8))
+    grey = cv2.cvtColor(cv2.cvtColor(mixed, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    colour = generator.uniform(0, 0.5)
+    return cv2.addWeighted(mixed, colour, grey, 1 - colour, 0)
 
 
 def crop_of(image: np.ndarray, generator: np.random.Generator, *, drawn: bool) -> np.ndarray:
-    """Cuts a square from a photograph at a random scale, in random colours, or from its sketch where `drawn`."""
+    """Cuts a square from a photograph, or from its sketch, at a random scale, turned, and in random colours."""
     image = scaled(image, int(generator.integers(*SHORT_SIDES_PX)))
     image = recoloured(image, generator)
     if drawn:  # before the cut, so that strokes at the edges are as they are inside
-        image = sketch(image)
+        image = varied_sketch(image, generator)
     top, left = (int(generator.integers(side - CROP_PX + 1)) for side in image.shape[:2])
-    return image[top : top + CROP_PX, left : left + CROP_PX]
+    return np.rot90(image[top : top + CROP_PX, left : left + CROP_PX], generator.integers(4))
 
 
 def held_out(name: str) -> np.ndarray:
@@ -94,7 +114,7 @@ def write(folder: Path, *, crops: int = CROPS) -> None:
         for index in range(crops):
             generator = np.random.default_rng((ord(domain), index))
             crop = crop_of(images[index % len(images)], generator, drawn=domain == "B")
-            Image.fromarray(crop).save(out / f"{index:03d}-{names[index % len(names)]}.png")
+            Image.fromarray(crop).save(out / f"{index:04d}-{names[index % len(names)]}.png")
     for kind in ("photo", "sketch"):
         (folder / "heldout" / kind).mkdir(parents=True, exist_ok=True)
     for name in HELD_OUT:
