@@ -24,7 +24,7 @@ from rich.console import Console
 
 from i2i_rt.bundle import write_json
 from i2i_rt.cli import add_backend_options
-from i2i_rt.errors import I2IError
+from i2i_rt.errors import I2IError, MediaError
 from i2i_rt.translator import Translator
 from i2i_rt.video.camera import LatestFrameReader, OpenCVSource, without_password
 from i2i_rt.video.live import Status, Summary, Window, translate_live, window_problem
@@ -71,6 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
     size = parse_size(arguments.size) if arguments.size else None
     where: int | str = arguments.url if arguments.camera is None else arguments.camera
     name = f"camera {where}" if isinstance(where, int) else without_password(where)
+    output = arguments.output
+    if isinstance(where, str) and output is not None and output.is_file():
+        source = Path(where.removeprefix("file://"))
+        if source.exists() and output.samefile(source):
+            raise MediaError(f"{output} is the input itself; name another file with --output")
     with ExitStack() as stack:
         translator = stack.enter_context(
             Translator.load(

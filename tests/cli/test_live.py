@@ -210,6 +210,17 @@ def test_an_output_that_cannot_be_is_refused_before_the_run(
     assert session.calls == []
 
 
+def test_the_input_is_not_written_over(
+    clip: Path, session: FakeSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "clip.mp4"
+    copy.write_bytes(clip.read_bytes())
+    for address in (str(copy), f"file://{copy}"):
+        assert main(["live", "b", "--url", address, "--output", str(copy)]) == 2
+        assert "is the input itself" in capsys.readouterr().err
+    assert copy.read_bytes() == clip.read_bytes() and session.calls == []
+
+
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
