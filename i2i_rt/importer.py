@@ -48,6 +48,8 @@ def import_checkpoint(
     found = identify(read_state(file), str(file))
     if found.network.kind not in GENERATORS[system]:
         raise CheckpointError(_mismatch(system, file, found))
+    # a U-Net's dropout leaves no trace: only pix2pix trains with it unless told otherwise
+    dropout = dropout and (system == "pix2pix" or found.network.kind != "unet-generator")
     changes, notes = _test_time(found, evaluation_mode, dropout)
     generator = found.build(**changes)
     return Bundle.create(

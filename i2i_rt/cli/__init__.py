@@ -93,6 +93,12 @@ def main(arguments: list[str] | None = None) -> int:
         # the reader of our output has gone, as in `| head`; nothing more can be said to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # a full disk, a folder that is read-only: every other mistake with a file has its own sentence
+        if debug or error.filename is None:
+            raise
+        print(f"i2i-rt {verb}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def add_backend_options(parser: argparse.ArgumentParser) -> None:
