@@ -170,5 +170,7 @@ def write_still(path: Path, still: Still) -> tuple[str, ...]:
     except OSError as error:
         raise MediaError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # where a folder of the name is a file, there is nothing to remove, and asking for it fails
+        if temporary.exists():
+            temporary.unlink()
     return () if still.alpha is None or keeps_alpha else (f"transparency became white: {name} has none",)

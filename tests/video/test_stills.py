@@ -158,6 +158,9 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "out.png").mkdir()
     with pytest.raises(MediaError, match="cannot be written"):
         write_still(tmp_path / "out.png", Still(ramp(), None, None, ()))
+    (tmp_path / "out.png" / "file").write_text("a")
+    with pytest.raises(MediaError, match="cannot be written"):
+        write_still(tmp_path / "out.png" / "file" / "out.png", Still(ramp(), None, None, ()))
     with pytest.raises(MediaError, match=r"suffix '\.gif'; images are written as"):
         write_still(tmp_path / "out.gif", Still(ramp(), None, None, ()))
     assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
