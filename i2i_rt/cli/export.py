@@ -40,6 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = Bundle.open(arguments.bundle)
 
     from i2i_rt.export.build import build
+    from i2i_rt.export.verify import read_photographs
+
+    if arguments.images is not None:
+        # before the minutes of exporting
+        read_photographs(arguments.images)
 
     with Console(stderr=True).status("loading") as status:
         artifacts = build(bundle, pairs, report=status.update)
