@@ -296,10 +296,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a case, or a folder of cases")
     parser.add_argument("--supported-only", action="store_true", help="leave out what is not there yet")
     options = parser.parse_args(arguments)
-    folders = case_folders(options.folders)
-    if not folders:
-        print(f"no case.json in {', '.join(map(str, options.folders))}", file=sys.stderr)
+    empty = [path for path in options.folders if not case_folders([path])]
+    if empty:
+        print(f"no case.json in {', '.join(map(str, empty))}", file=sys.stderr)
         return 2
+    folders = case_folders(options.folders)
     failures = 0
     for folder in folders:
         try:

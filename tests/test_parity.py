@@ -83,3 +83,10 @@ def test_harness_counts_an_unknown_network_unless_told_not_to(
 def test_harness_says_when_there_is_no_case(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "nothing", ignore_errors=True)
     assert parity.main([str(tmp_path)]) == 2
+
+
+def test_harness_says_which_of_several_folders_has_no_case(
+    preprocessing_case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parity.main([str(preprocessing_case), str(tmp_path / "typo")]) == 2
+    assert f"no case.json in {tmp_path / 'typo'}" in capsys.readouterr().err
