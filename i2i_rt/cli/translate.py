@@ -228,7 +228,7 @@ def _report(arguments: argparse.Namespace, outcome: _Outcome, seconds: float, *,
         say(f"summary: {arguments.json}")
     if outcome.interrupted:
         say("interrupted; the same command with --resume goes on from there")
-    elif outcome.videos:
+    elif outcome.videos and not arguments.compare:
         task, summary = outcome.videos[-1]
         say(f"next: i2i-rt eval video {shlex.join(map(str, (task.source, summary.output)))}")
 
