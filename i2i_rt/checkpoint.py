@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,10 @@ def read_state(file: str | Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             content = load_file(file)
         else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                # of pickle protocols that torch does not expect: what cannot be read is told below
+                warnings.simplefilter("ignore")
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(f"{file} is no complete safetensors file: {error}") from error
     # a damaged file can fail anywhere inside the unpickler, with any exception

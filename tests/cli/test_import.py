@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -157,3 +158,11 @@ def test_folder_that_cannot_be_made_gets_one_sentence(
 ) -> None:
     (tmp_path / "file").touch()
     assert "file" in refused(["import", "cut", str(checkpoint), "-o", str(tmp_path / "file" / "bundle")], capsys)
+
+
+def test_bare_pickle_of_a_new_protocol_gets_no_warning_besides_the_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(pickle.dumps({"a": os.getcwd}, protocol=4))
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(CheckpointError):
+        warnings.simplefilter("always")
+        read_state(tmp_path / "a.pth")
+    assert not caught
