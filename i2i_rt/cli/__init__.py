@@ -101,10 +101,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number here; it must be 1 or more")
+    return int(text)
+
+
 def add_backend_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that every verb which runs a bundle shares."""
     parser.add_argument(
         "--backend", default="auto", help="auto, torch, torch-compile, onnxruntime, openvino, … (default: auto)"
     )
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16 (default: auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads to compute with (default: the backend's own choice)")
+    parser.add_argument(
+        "--threads", type=positive, help="CPU threads to compute with (default: the backend's own choice)"
+    )

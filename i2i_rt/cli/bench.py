@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from i2i_rt.cli import positive
 from i2i_rt.errors import I2IError
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: all; for video: auto)",
     )  # fmt: skip
     parser.add_argument("--precision", help="comma-separated: all, fp32, bf16, fp16 (default: all; for video: auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads to compute with (default: the backend's own choice)")
+    parser.add_argument(
+        "--threads", type=positive, help="CPU threads to compute with (default: the backend's own choice)"
+    )
     parser.add_argument(
         "--size", help="comma-separated: 256, or HxW in pixels such as 360x640 (default: 256; for a clip: its own)"
     )

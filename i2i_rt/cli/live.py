@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from i2i_rt.bundle import write_json
-from i2i_rt.cli import add_backend_options
+from i2i_rt.cli import add_backend_options, positive
 from i2i_rt.errors import I2IError, MediaError
 from i2i_rt.translator import Translator
 from i2i_rt.video.camera import LatestFrameReader, OpenCVSource, without_password
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", metavar="HxW", help="resize to this height and width first (default: keep the size)")
     parser.add_argument(
         "--max-pixels",
-        type=_count,
+        type=positive,
         default=MAX_PIXELS,
         metavar="N",
         help="make larger frames smaller; they are never cut into tiles (default: %(default)s)",
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="light holds back drifts of colour, strong also crawling texture, at a loss of sharpness (default: off)",
     )
     parser.add_argument("--duration", type=_seconds, metavar="S", help="end after this many seconds")
-    parser.add_argument("--frames", type=_count, metavar="N", help="end after this many frames")
+    parser.add_argument("--frames", type=positive, metavar="N", help="end after this many frames")
     parser.add_argument("--overlay", action="store_true", help="write rate and delay into the files' frames too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the summary as JSON")
     add_backend_options(parser)
@@ -116,12 +116,6 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(arguments.json, asdict(summary))
         print(f"wrote {arguments.json}")
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number here; it must be 1 or more")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

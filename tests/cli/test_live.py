@@ -226,6 +226,7 @@ def test_the_input_is_not_written_over(
     [
         ("--max-pixels", "many", "it must be 1 or more"),
         ("--frames", "0", "it must be 1 or more"),
+        ("--threads", "-1", "it must be 1 or more"),
         ("--duration", "-1", "a number of seconds above 0"),
     ],
 )
