@@ -86,7 +86,7 @@ def read_still(path: str | Path) -> Still:
     except MediaError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large(path, "more pixels") from error
+        raise _too_large(path, "too many pixels") from error
     except UnidentifiedImageError as error:
         raise MediaError(f"{path} is no image that can be read; known are {', '.join(sorted(SUFFIXES))}") from error
     except Exception as error:  # a damaged file can fail anywhere in Pillow, with any exception
