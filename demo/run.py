@@ -17,8 +17,8 @@ HERE = Path(__file__).parent
 OUTPUT = HERE / "output"
 # the shipped model's own options (demo/train.sh), for a few steps
 TRAINING = (
-    *("--width", "16", "--blocks", "6", "--discriminator-width", "16"),
-    *("--resize", "none", "--crop-size", "64", "--learning-rate", "5e-4", "--threads", "1", "--steps", "20"),
+    *("--width", "16", "--blocks", "6", "--discriminator-width", "32"),
+    *("--resize", "none", "--crop-size", "80", "--learning-rate", "4e-4", "--threads", "1", "--steps", "20"),
 )
 
 
