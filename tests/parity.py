@@ -310,9 +310,9 @@ def main(arguments: list[str] | None = None) -> int:
                 failures += 1
                 print(f"{folder.name:<48} UNSUPPORTED  {reason}")
             continue
-        except CheckpointError as error:
+        except (CheckpointError, ValueError, KeyError, OSError) as error:
             failures += 1
-            print(f"{folder.name:<48} FAIL  {error}")
+            print(f"{folder.name:<48} FAIL  {type(error).__name__}: {error}")
             continue
         failures += not result.passed
         print(result.line())

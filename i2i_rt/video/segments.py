@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -37,20 +37,31 @@ class Segments:
             resume: go on with what an earlier run left; otherwise that is removed.
 
         Raises:
-            MediaError: where the earlier run had another input or other settings, or the folder cannot be written.
+            MediaError: where the earlier run had another input or other settings, where another run is writing the
+                same file, or where the folder cannot be written.
         """
         self.folder = output.with_name(f".{output.name}.segments")
         self._identity = json.loads(json.dumps(identity))
         self._finished: list[dict[str, Any]] = []
         self._writer: FragmentWriter | None = None
-        if resume:
-            self._finished = self._earlier(output)
-        elif self.folder.exists():
-            shutil.rmtree(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / "lock").open("w")
         except OSError as error:
             raise MediaError(f"{output} cannot be written: {error.strerror}") from error
+        if not _locked(self._lock):
+            self._lock.close()
+            raise MediaError(f"another run is writing {output}; wait for it, or name another file with -o")
+        if resume:
+            try:
+                self._finished = self._earlier(output)
+            except MediaError:
+                self._lock.close()
+                raise
+        else:
+            for file in self.folder.iterdir():
+                if file.name != "lock":
+                    file.unlink()
         self.kept = self.frames = sum(entry["frames"] for entry in self._finished)
 
     def _earlier(self, output: Path) -> list[dict[str, Any]]:
@@ -130,3 +141,20 @@ class Segments:
         if self._writer is not None:
             self._writer.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Lets other runs write the same output."""
+        self._lock.close()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Takes the lock, which the system lets go with the process, however it ends; False where another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows; there an open file cannot be replaced, so the second run fails by itself
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -103,48 +104,49 @@ def translate_video(
     if output.exists() and output.samefile(source):
         raise MediaError(f"{output} is the input itself; name another file with -o")
     job = _Job(translate, clip, output, options, model)
-    begin(clip.expected_frames, job.segments.kept)
-    interrupted, times = False, None
-    try:
-        if warm_up is not None:
-            warm_up(*job.size, options.batch)
-        times = pipeline.run(
-            _batches(job.reader, options.batch),
-            job.prepare,
-            job.infer,
-            lambda batch: advance(job.write(batch)),
-            depth=max(FRAMES_IN_A_QUEUE // options.batch, 2),
-        )
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        job.segments.finish()
+    with closing(job.segments):
+        begin(clip.expected_frames, job.segments.kept)
+        interrupted, times = False, None
+        try:
+            if warm_up is not None:
+                warm_up(*job.size, options.batch)
+            times = pipeline.run(
+                _batches(job.reader, options.batch),
+                job.prepare,
+                job.infer,
+                lambda batch: advance(job.write(batch)),
+                depth=max(FRAMES_IN_A_QUEUE // options.batch, 2),
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            job.segments.finish()
+            if not job.segments.frames:
+                job.segments.remove()
         if not job.segments.frames:
+            raise KeyboardInterrupt
+        end_s = job.segments.end_s if interrupted else job.reader.end_s
+        *finished, last = job.segments.finished()
+        finished.append(replace(last, end_ticks=round(end_s * TICKS_PER_SECOND)))
+        target = output.with_stem(f"{output.stem}.partial") if interrupted else output
+        sound = mux.join(finished, target, clip=clip, until_s=end_s if interrupted else None)
+        if not interrupted:
             job.segments.remove()
-    if not job.segments.frames:
-        raise KeyboardInterrupt
-    end_s = job.segments.end_s if interrupted else job.reader.end_s
-    *finished, last = job.segments.finished()
-    finished.append(replace(last, end_ticks=round(end_s * TICKS_PER_SECOND)))
-    target = output.with_stem(f"{output.stem}.partial") if interrupted else output
-    sound = mux.join(finished, target, clip=clip, until_s=end_s if interrupted else None)
-    if not interrupted:
-        job.segments.remove()
-        output.with_stem(f"{output.stem}.partial").unlink(missing_ok=True)
-    return VideoSummary(
-        output=target,
-        frames=job.segments.frames,
-        height=job.size[0],
-        width=job.size[1] * (2 if options.compare else 1),
-        duration_s=end_s,
-        seconds=time.perf_counter() - started,
-        new_frames=job.segments.frames - job.segments.kept,
-        interrupted=interrupted,
-        kept=tuple(job.kept(sound)),
-        changed=tuple(job.changed(sound)),
-        warnings=tuple(job.warnings(sound, complete=not interrupted)),
-        stages=_stage_times(times, options.batch) if times is not None else {},
-    )
+            output.with_stem(f"{output.stem}.partial").unlink(missing_ok=True)
+        return VideoSummary(
+            output=target,
+            frames=job.segments.frames,
+            height=job.size[0],
+            width=job.size[1] * (2 if options.compare else 1),
+            duration_s=end_s,
+            seconds=time.perf_counter() - started,
+            new_frames=job.segments.frames - job.segments.kept,
+            interrupted=interrupted,
+            kept=tuple(job.kept(sound)),
+            changed=tuple(job.changed(sound)),
+            warnings=tuple(job.warnings(sound, complete=not interrupted)),
+            stages=_stage_times(times, options.batch) if times is not None else {},
+        )
 
 
 class _Job:

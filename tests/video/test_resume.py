@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from i2i_rt.errors import MediaError
-from i2i_rt.video.segments import FRAMES_PER_SEGMENT
+from i2i_rt.video.segments import FRAMES_PER_SEGMENT, Segments
 from i2i_rt.video.translate import VideoOptions, translate_video
 from i2i_rt.video.writer import Encoding, VideoWriter
 from tests.video.clips import BITS, frames_of, number, picture, sound_packets, write_clip
@@ -158,3 +158,14 @@ def test_a_signal_costs_at_most_a_segment(clip: Path, tmp_path: Path, bundle: ob
     assert rest.returncode == 0, rest.stderr
     assert_whole(output, clip)
     assert not progress.parent.exists()
+
+
+def test_a_second_run_of_the_same_output_is_refused_while_the_first_one_writes(tmp_path: Path) -> None:
+    first = Segments(tmp_path / "out.mp4", {}, resume=False)
+    with pytest.raises(MediaError, match="another run is writing"):
+        Segments(tmp_path / "out.mp4", {}, resume=False)
+    first.close()
+    second = Segments(tmp_path / "out.mp4", {}, resume=False)
+    second.remove()
+    second.close()
+    assert not list(tmp_path.iterdir())
