@@ -39,7 +39,6 @@ def main(words: list[str] | None = None) -> int:
         ["export", bundle],
         ["bench", "video", bundle, "--frames", frames, *quick, "-o", str(folder)],
         ["bench", bundle, "--size", "256", "--batch", batches, *quick, "-o", str(folder)],
-        ["bench", bundle, "--size", "512", "--batch", "1", *quick, "-o", str(folder / "512")],
     ]
     status = max(command(run) for run in runs)
     steps = "2" if arguments.quick else "10"

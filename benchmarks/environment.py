@@ -25,6 +25,7 @@ def environment(*, bundle: Bundle | None = None, threads: int | None = None) -> 
         "threads": "the backend's own choice" if threads is None else threads,
         "clocks_mhz": machine.cpu_clocks_mhz(),
         "memory_gib": machine.memory_gib(),
+        "cpus_in_use": machine.cpus_in_use(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "gpu": machine.gpu_state(),
         "system": f"{platform.system()} {platform.release()}",

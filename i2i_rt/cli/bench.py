@@ -169,8 +169,8 @@ def _print(report: "Report") -> None:
     for line in notes(report.rows):
         print(f"- {line}")
     stamp = report.environment
-    print(f"\n{stamp['cpu']}, {stamp['cpus']} CPUs, load {stamp['load_average']} at the start")
-    if (stamp["load_average"] or 0) > stamp["cpus"] / 2:
+    print(f"\n{stamp['cpu']}, {stamp['cpus']} CPUs, {stamp['cpus_in_use']} of them in use at the start")
+    if (stamp["cpus_in_use"] or 0) > stamp["cpus"] / 4:
         print("this machine was busy before the benchmark began: neither times nor ratios are to be relied on")
 
 

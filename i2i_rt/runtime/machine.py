@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 
@@ -92,3 +93,23 @@ def machine_name() -> str:
     """Gives the name under which timings are kept: they count only on the machine that they were taken on."""
     gpu = gpu_name()
     return f"{cpu_name()}, {cpu_count()} CPUs, {' '.join(cpu_features())}" + (f", {gpu}" if gpu else "")
+
+
+def cpus_in_use(seconds: float = 0.5) -> float | None:
+    """Gives how many processors other work keeps busy just now; None where the system does not say.
+
+    The load average would still count what this process's own command did a minute ago.
+    """
+    file = Path("/proc/stat")
+    if not file.is_file():
+        return None
+
+    def ticks() -> tuple[int, int]:
+        counts = [int(word) for word in file.read_text().splitlines()[0].split()[1:9]]
+        return sum(counts), counts[3] + counts[4]  # all; idle and waiting for a disk
+
+    total, idle = ticks()
+    time.sleep(seconds)
+    total_after, idle_after = ticks()
+    busy = 1 - (idle_after - idle) / max(total_after - total, 1)
+    return round(busy * (os.cpu_count() or 1), 2)
