@@ -27,7 +27,7 @@ def environment(*, bundle: Bundle | None = None, threads: int | None = None) -> 
         "memory_gib": machine.memory_gib(),
         "cpus_in_use": machine.cpus_in_use(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "gpu": machine.gpu_state(),
+        "gpu": machine.gpu_state() or "none",
         "system": f"{platform.system()} {platform.release()}",
         "versions": versions(),
         "commit": commit(),
