@@ -96,9 +96,11 @@ def open_input(path: Path) -> Any:
         raise MediaError(f"there is no file {path}")
     if path.stat().st_size == 0:
         raise MediaError(f"{path} is empty")
+    # for titles that are not UTF-8; PyAV 19 does not ask any more
+    titles = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:
         # the prefix keeps names such as "a:b.mp4" from being read as addresses
-        return av.open(f"file:{os.fspath(path)}", metadata_errors="replace", options={"protocol_whitelist": "file"})
+        return av.open(f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"}, **titles)
     except av.FFmpegError as error:
         raise MediaError(
             f"{path} is no video that can be read: {error.strerror or error}; "
