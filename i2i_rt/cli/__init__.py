@@ -25,17 +25,14 @@ VERBS = {
 # optional packages by their import name -> (their name on the index, the extra that has them)
 OPTIONAL = {
     "av": ("av", "video"),
-    "lightning_fabric": ("lightning-fabric", "train"),
     "matplotlib": ("matplotlib", "train"),
     "onnx": ("onnx", "train"),
     "onnxruntime": ("onnxruntime", "cpu"),
     "onnxscript": ("onnxscript", "train"),
     "openvino": ("openvino", "cpu"),
-    "psutil": ("psutil", "train"),
     "skimage": ("scikit-image", "train"),
     "tensorboard": ("tensorboard", "train"),
     "torch": ("torch", "train"),
-    "torchvision": ("torchvision", "train"),
 }
 
 
