@@ -1,32 +1,33 @@
 """Looks behind the uint8 output: counts NaN and infinite values in front of the clamp, which would hide them."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.runtime.backends import Choice, required_artifact
+from i2i_rt.runtime.session import padded
+
+Values = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
-def non_finite_values(bundle: Bundle, choice: Choice, stage: str, frames: np.ndarray) -> int:
-    """Runs a stage on `frames` `[N, H, W, 3]`, its other inputs zero, and counts the values in front of the clamp.
+def open_probe(bundle: Bundle, choice: Choice, stage: str) -> Callable[[Mapping[str, np.ndarray]], int]:
+    """Loads a stage's graph once more, and gives what runs it and counts the values that are not finite.
 
     Sizes that the graph does not take are padded, as a session does.
     """
     file = bundle.path / required_artifact(bundle, choice, stage).file
+    values = _openvino_values(file, choice) if choice.backend.format == "openvino" else _onnx_values(file, choice)
     spec = bundle.stages[stage]
-    axes = spec.inputs[0].axes
-    widths = [(0, axis.fit(length) - length) for axis, length in zip(axes, frames.shape, strict=True)]
-    inputs = {"frames": np.pad(frames, widths, mode="reflect")}
-    inputs |= {t.name: np.zeros([axis.size or 1 for axis in t.axes], t.dtype) for t in spec.inputs[1:]}
-    if choice.backend.format == "openvino":
-        values = _openvino_values(file, choice.precision, inputs)
-    else:
-        values = _onnx_values(file, choice, inputs)
-    return int(np.count_nonzero(~np.isfinite(values)))
+
+    def count(inputs: Mapping[str, np.ndarray]) -> int:
+        return int(np.count_nonzero(~np.isfinite(values(padded(spec, inputs)))))
+
+    return count
 
 
-def _onnx_values(file: Path, choice: Choice, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def _onnx_values(file: Path, choice: Choice) -> Values:
     import onnx
     import onnxruntime
 
@@ -41,11 +42,15 @@ def _onnx_values(file: Path, choice: Choice, inputs: dict[str, np.ndarray]) -> n
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=[PROVIDERS[choice.backend.name]]
     )
-    values: np.ndarray = session.run(None, inputs)[0]
+
+    def values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        result: np.ndarray = session.run(None, dict(inputs))[0]
+        return result
+
     return values
 
 
-def _openvino_values(file: Path, precision: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def _openvino_values(file: Path, choice: Choice) -> Values:
     import openvino
 
     core = openvino.Core()
@@ -53,6 +58,11 @@ def _openvino_values(file: Path, precision: str, inputs: dict[str, np.ndarray]) 
     clamp = [node for node in model.get_ordered_ops() if node.get_type_name() == "Clamp"][-1]
     model.add_outputs(clamp.input(0).get_source_output())
     last = len(model.outputs) - 1
-    settings = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
-    values: np.ndarray = core.compile_model(model, "CPU", settings)(inputs)[last]
+    settings = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[choice.precision]}
+    compiled = core.compile_model(model, "CPU", settings)
+
+    def values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        result: np.ndarray = compiled(dict(inputs))[last]
+        return result
+
     return values

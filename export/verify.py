@@ -18,11 +18,12 @@ import numpy as np
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import MediaError, UnsupportedError
-from i2i_rt.export.probe import non_finite_values
+from i2i_rt.export.probe import open_probe
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.backends import BACKENDS, Choice
 from i2i_rt.runtime.machine import machine_name
 from i2i_rt.runtime.session import Session
+from i2i_rt.spec import StageSpec
 
 SIZES = ((256, 256), (203, 251), (192, 320))  # (height, width): the usual one, odd, not square
 BATCHES = (1, 2)
@@ -102,8 +103,9 @@ def verify(
         for stage in bundle.stages:
             if backends.find_artifact(bundle, choice.backend, choice.precision, stage) is None:
                 continue
+            probe = open_probe(bundle, choice, stage)
             cases = tuple(
-                _compare(bundle, choice, stage, frames, answer, _run(session, stage, frames))
+                _compare(answer, _run(session, stage, frames), probe(_inputs(session.stages[stage], frames)))
                 for frames, answer in zip(inputs, expected, strict=True)
                 if len(frames) == 1 or bundle.stages[stage].inputs[0].axes[0].size is None
             )
@@ -134,11 +136,13 @@ def _runnable(bundle: Bundle, report: Callable[[str], None]) -> Iterator[Choice]
 
 
 def _run(session: Session, stage: str, frames: np.ndarray) -> np.ndarray:
-    """Translates frames; a stage with memory is told to keep none, so that it must give the plain translation."""
-    inputs = {"frames": frames}
-    for spec in session.stages[stage].inputs[1:]:
-        inputs[spec.name] = np.zeros([axis.size or 1 for axis in spec.axes], spec.dtype)
-    return session.run(stage, inputs)["translated"]
+    return session.run(stage, _inputs(session.stages[stage], frames))["translated"]
+
+
+def _inputs(spec: StageSpec, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Gives a stage's inputs; one with memory is told to keep none, so that it must give the plain translation."""
+    rest = {tensor.name: np.zeros([axis.size or 1 for axis in tensor.axes], tensor.dtype) for tensor in spec.inputs[1:]}
+    return {"frames": frames, **rest}
 
 
 def _batch(photographs: Sequence[np.ndarray], size: tuple[int, int], batch: int) -> np.ndarray:
@@ -149,9 +153,7 @@ def _batch(photographs: Sequence[np.ndarray], size: tuple[int, int], batch: int)
     ])  # fmt: skip
 
 
-def _compare(
-    bundle: Bundle, choice: Choice, stage: str, frames: np.ndarray, answer: np.ndarray, actual: np.ndarray
-) -> Case:
+def _compare(answer: np.ndarray, actual: np.ndarray, non_finite: int) -> Case:
     from skimage.metrics import structural_similarity
 
     wide, wide_answer = actual.astype(np.float64), answer.astype(np.float64)
@@ -160,9 +162,9 @@ def _compare(
     worst = max(float(np.square(picture).mean()) for picture in difference)
     shift = np.abs(difference.mean(axis=(1, 2))).max()
     return Case(
-        height=frames.shape[1],
-        width=frames.shape[2],
-        batch=frames.shape[0],
+        height=answer.shape[1],
+        width=answer.shape[2],
+        batch=answer.shape[0],
         psnr_db=None if worst == 0 else round(float(10 * np.log10(255**2 / worst)), 2),
         ssim=round(
             min(
@@ -173,7 +175,7 @@ def _compare(
         ),
         largest_difference=int(np.abs(difference).max()),
         colour_shift=round(float(shift), 3),
-        non_finite=non_finite_values(bundle, choice, stage, frames),
+        non_finite=non_finite,
     )
 
 

@@ -42,7 +42,6 @@ class Session(ABC):
         if stage not in self.stages:
             raise UnsupportedError(f"this bundle has no stage {stage!r}; {closest(stage, self.stages)}")
         spec = self.stages[stage]
-        padded: dict[str, np.ndarray] = {}
         sizes: dict[str, int] = {}
         for tensor in spec.inputs:
             array = inputs[tensor.name]
@@ -50,9 +49,7 @@ class Session(ABC):
             sizes |= {
                 axis.name: length for axis, length in zip(tensor.axes, array.shape, strict=True) if axis.size is None
             }
-            widths = [(0, axis.fit(length) - length) for axis, length in zip(tensor.axes, array.shape, strict=True)]
-            padded[tensor.name] = np.pad(array, widths, mode="reflect") if any(map(any, widths)) else array
-        outputs = self._run(stage, padded)
+        outputs = self._run(stage, padded(spec, inputs))
         for tensor in spec.outputs:
             region = tuple(slice(axis.size or sizes[axis.name]) for axis in tensor.axes)
             outputs[tensor.name] = outputs[tensor.name][region]
@@ -69,3 +66,13 @@ class Session(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def padded(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gives a stage's inputs at lengths that its graph takes, extended by reflection where they have others."""
+    result = {}
+    for tensor in spec.inputs:
+        array = inputs[tensor.name]
+        widths = [(0, axis.fit(length) - length) for axis, length in zip(tensor.axes, array.shape, strict=True)]
+        result[tensor.name] = np.pad(array, widths, mode="reflect") if any(map(any, widths)) else array
+    return result

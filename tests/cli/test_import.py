@@ -19,8 +19,8 @@ from i2i_rt.importer import import_checkpoint
 from i2i_rt.models.patchgan import PatchDiscriminator, PatchDiscriminatorConfig
 from i2i_rt.models.resnet import ResnetGenerator, ResnetGeneratorConfig
 from i2i_rt.models.table import load
-from i2i_rt.models.unet import UNetGenerator, UNetGeneratorConfig
-from tests.models.test_official_keys import official_resnet
+from i2i_rt.models.unet import UNetGeneratorConfig
+from tests.models.test_official_keys import official_resnet, official_unet
 
 
 @pytest.fixture
@@ -135,19 +135,7 @@ def test_zip_that_is_no_checkpoint_is_refused(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_unet_of_an_unpaired_system_has_no_dropout(tmp_path: Path) -> None:
-    state = {}
-    for key, tensor in UNetGenerator(UNetGeneratorConfig(width=2, depth=5)).state_dict().items():
-        part, level, parameter = key.split(".")
-        prefix = "model.model." if level == "0" else "model.model.1." + "model.3." * (int(level) - 1) + "model."
-        innermost = level == "4"
-        number = {
-            "down": 0 if level == "0" else 1,
-            "down_norm": 2,
-            "up": 3 if level == "0" or innermost else 5,
-            "up_norm": 4 if innermost else 6,
-        }[part]
-        state[f"{prefix}{number}.{parameter}"] = tensor
-    torch.save(state, tmp_path / "g.pth")
+    torch.save(official_unet(UNetGeneratorConfig(width=2, depth=5)), tmp_path / "g.pth")
     for system, active in (("cyclegan", False), ("cut", False), ("pix2pix", True)):
         bundle = import_checkpoint(system, tmp_path / "g.pth", tmp_path / system)
         assert bundle.networks["generator"].config["dropout"] is active

@@ -26,6 +26,23 @@ def official_resnet(generator: nn.Module, *, legacy: bool = False) -> dict[str, 
     return state
 
 
+def official_unet(config: UNetGeneratorConfig) -> dict[str, torch.Tensor]:
+    """Names the tensors of a fresh U-Net as the official code does: each level inside the one around it."""
+    state = {}
+    for key, tensor in UNetGenerator(config).state_dict().items():
+        part, level, parameter = key.split(".")
+        prefix = "model.model." if level == "0" else "model.model.1." + "model.3." * (int(level) - 1) + "model."
+        innermost = int(level) == config.depth - 1
+        number = {
+            "down": 0 if level == "0" else 1,
+            "down_norm": 2,
+            "up": 3 if level == "0" or innermost else 5,
+            "up_norm": 4 if innermost else 6,
+        }[part]
+        state[f"{prefix}{number}.{parameter}"] = tensor
+    return state
+
+
 RESNETS = [
     ResnetGeneratorConfig(width=width, blocks=blocks, antialias_down=down, antialias_up=up, norm=norm, dropout=dropout)
     for (width, blocks), (down, up), norm, dropout in itertools.product(
@@ -54,19 +71,7 @@ def test_resnet_is_found_from_keys_and_shapes(config: ResnetGeneratorConfig) -> 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_unet_is_found_from_keys_and_shapes(depth: int, norm: str) -> None:
     config = UNetGeneratorConfig(width=2, depth=depth, norm=norm)  # type: ignore[arg-type]
-    state = {}
-    for key, tensor in UNetGenerator(config).state_dict().items():
-        part, level, parameter = key.split(".")
-        prefix = "model.model." if level == "0" else "model.model.1." + "model.3." * (int(level) - 1) + "model."
-        innermost = int(level) == depth - 1
-        number = {
-            "down": 0 if level == "0" else 1,
-            "down_norm": 2,
-            "up": 3 if level == "0" or innermost else 5,
-            "up_norm": 4 if innermost else 6,
-        }[part]
-        state[f"{prefix}{number}.{parameter}"] = tensor
-    found = identify(state)
+    found = identify(official_unet(config))
     assert UNetGeneratorConfig(**found.network.config) == config
     found.build()
 
