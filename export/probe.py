@@ -51,15 +51,14 @@ def _onnx_values(file: Path, choice: Choice) -> Values:
 
 
 def _openvino_values(file: Path, choice: Choice) -> Values:
-    import openvino
+    from i2i_rt.runtime.openvino import core
 
-    core = openvino.Core()
-    model = core.read_model(file)
+    model = core().read_model(file)
     clamp = [node for node in model.get_ordered_ops() if node.get_type_name() == "Clamp"][-1]
     model.add_outputs(clamp.input(0).get_source_output())
     last = len(model.outputs) - 1
     settings = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[choice.precision]}
-    compiled = core.compile_model(model, "CPU", settings)
+    compiled = core().compile_model(model, "CPU", settings)
 
     def values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         result: np.ndarray = compiled(dict(inputs))[last]

@@ -120,10 +120,9 @@ def _try_onnxruntime(backend: Backend) -> str:
 
 
 def _try_openvino(backend: Backend) -> str:
-    import openvino
+    from i2i_rt.runtime.openvino import core
 
-    core = openvino.Core()
-    _check(core.compile_model(core.read_model(RELU_ONNX), "CPU")(INPUT)[0])
+    _check(core().compile_model(core().read_model(RELU_ONNX), "CPU")(INPUT)[0])
     return ""
 
 

@@ -1,5 +1,6 @@
 """Runs the OpenVINO artifact on the CPU, in float32 or, where the processor computes it, in bfloat16."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,13 @@ from i2i_rt.runtime.backends import Choice, required_artifact
 from i2i_rt.runtime.session import Session
 
 
-def _core() -> Any:
+@functools.cache
+def core() -> Any:
+    """Gives OpenVINO's core, one for the whole process.
+
+    A core's CPU plugin gives the thread a stack for signals, and takes its memory away with the core but leaves the
+    kernel its address (OpenVINO 2026.4): the next signal, Ctrl-C say, would then end the process with SIGSEGV.
+    """
     import openvino
 
     return openvino.Core()
@@ -19,7 +26,7 @@ def _core() -> Any:
 
 def problem(backend: str, precision: str | None) -> str | None:
     """Says why a precision cannot be used here; None where it can."""
-    if precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "this processor does not compute in bfloat16; use --precision fp32"
     return None
 
@@ -41,14 +48,13 @@ class OpenVinoSession(Session):
         }
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = str(threads)
-        self._core = _core()
         self._requests = {"translate": self._load("translate")}
 
     def _load(self, stage: str) -> Any:
         file = required_artifact(self._bundle, self._choice, stage).file
         try:
-            model = self._core.read_model(self._bundle.path / file)
-            return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+            model = core().read_model(self._bundle.path / file)
+            return core().compile_model(model, "CPU", self._settings).create_infer_request()
         except RuntimeError as error:
             raise BundleError(f"{file} does not load in OpenVINO: {error}") from error
 

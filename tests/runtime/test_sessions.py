@@ -133,3 +133,24 @@ assert 'torch' not in sys.modules
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_ctrl_c_still_reaches_python_after_openvino(bundle: Bundle) -> None:
+    """In a process of its own: what goes wrong here is a segmentation fault."""
+    code = f"""
+import os, signal
+import numpy as np
+from i2i_rt import Translator
+from i2i_rt.cli import main
+assert main(["export", {str(bundle.path)!r}, "--format", "openvino"]) == 0
+with Translator.load({str(bundle.path)!r}, backend="openvino") as translator:
+    translator(np.zeros((33, 47, 3), np.uint8))
+del translator
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert result.stdout.splitlines()[-1:] == ["interrupted"], (result.returncode, result.stderr)
