@@ -11,7 +11,8 @@ from i2i_rt.bundle import Artifact, Bundle, sha256_of
 from i2i_rt.errors import MissingDependencyError
 from i2i_rt.export import onnx, openvino
 from i2i_rt.export.formats import Format
-from i2i_rt.systems.stages import Stage, load_stages
+from i2i_rt.stages.base import Stage
+from i2i_rt.stages.table import load_stages
 
 
 def build(

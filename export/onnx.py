@@ -13,7 +13,7 @@ import torch
 from torch.export import Dim
 
 from i2i_rt.spec import TensorSpec
-from i2i_rt.systems.stages import Stage
+from i2i_rt.stages.base import Stage
 
 OPSET = 20
 

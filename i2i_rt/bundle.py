@@ -1,6 +1,6 @@
 """A bundle: the model on disk. A folder of JSON and safetensors; nothing in it is executable or pickled.
 
-bundle.json           system, networks with their configs, stages, preprocessing, provenance
+bundle.json           system, networks with their configs, stages, preprocessing, styles, labels, provenance
 weights.safetensors   every network's weights, keys `<network>.<parameter>`
 artifacts/<format>/   exported graphs, each beside an entry of artifacts.json
 verification.json     how each artifact compares with the PyTorch network
@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from i2i_rt import __version__
 from i2i_rt.errors import BundleError
-from i2i_rt.spec import StageSpec
+from i2i_rt.spec import LabelInfo, StageSpec, StyleInfo
 
 FORMAT_VERSION = 1
 
@@ -69,6 +69,8 @@ class Bundle:
     stages: Mapping[str, StageSpec]
     provenance: Provenance
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    style: StyleInfo | None = None  # of systems with a style
+    labels: LabelInfo | None = None  # of systems that translate label maps
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -100,6 +102,8 @@ class Bundle:
                 stages={name: StageSpec.from_json(entry) for name, entry in data["stages"].items()},
                 provenance=Provenance(**{**data["provenance"], "notes": tuple(data["provenance"]["notes"])}),
                 preprocessing=data["preprocessing"],
+                style=StyleInfo.from_json(data["style"]) if data.get("style") else None,
+                labels=LabelInfo.from_json(data["labels"]) if data.get("labels") else None,
                 format_version=data["format_version"],
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -116,6 +120,8 @@ class Bundle:
         weights: Mapping[str, np.ndarray],
         provenance: Provenance,
         preprocessing: Mapping[str, Any] | None = None,
+        style: StyleInfo | None = None,
+        labels: LabelInfo | None = None,
     ) -> "Bundle":
         """Writes a new bundle; an older bundle at `path` is replaced once the new one is complete.
 
@@ -125,7 +131,7 @@ class Bundle:
         path = Path(path)
         if path.exists() and not (path / "bundle.json").is_file() and (path.is_file() or any(path.iterdir())):
             raise BundleError(f"{path} exists and is no bundle; name another folder")
-        bundle = cls(path, system, dict(networks), dict(stages), provenance, dict(preprocessing or {}))
+        bundle = cls(path, system, dict(networks), dict(stages), provenance, dict(preprocessing or {}), style, labels)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as name:
             fresh = Path(name) / "new"

@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,19 +63,26 @@ def read_state(file: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: where the file is missing, damaged, holds code, or holds no tensors.
     """
-    file = Path(file)
+    state = _flat(_open(Path(file)))
+    if not state:
+        raise CheckpointError(f"{file} holds no tensors")
+    return state
+
+
+def _open(file: Path) -> Any:
+    """Opens a file of tensors read-only; large ones are mapped, not read."""
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint file at {file}")
     if file.stat().st_size == 0:
         raise CheckpointError(f"{file} is empty")
     try:
         if file.suffix == ".safetensors":
-            content = load_file(file)
-        else:
-            with warnings.catch_warnings():
-                # of pickle protocols that torch does not expect: what cannot be read is told below
-                warnings.simplefilter("ignore")
-                content = torch.load(file, map_location="cpu", weights_only=True)
+            return load_file(file)
+        with warnings.catch_warnings():
+            # of pickle protocols that torch does not expect: what cannot be read is told below
+            warnings.simplefilter("ignore")
+            # files of PyTorch before 1.6 are no zip archives, and cannot be mapped
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except SafetensorError as error:
         raise CheckpointError(f"{file} is no complete safetensors file: {error}") from error
     # a damaged file can fail anywhere inside the unpickler, with any exception
@@ -85,10 +93,27 @@ def read_state(file: str | Path) -> dict[str, Tensor]:
                 "save its state dict alone: torch.save(network.state_dict(), file)"
             ) from error
         raise CheckpointError(f"{file} is damaged, truncated or no PyTorch checkpoint") from error
-    state = _flat(content)
-    if not state:
+
+
+def read_nested(file: str | Path) -> dict[str, Any]:
+    """Reads a file of several networks: nested dicts as in the file, of tensors only, without `module.` prefixes.
+
+    Raises:
+        CheckpointError: as `read_state`.
+    """
+    content = _tensors_of(_open(Path(file)))
+    if not content:
         raise CheckpointError(f"{file} holds no tensors")
-    return state
+    return content
+
+
+def _tensors_of(content: Any) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        inner = value if isinstance(value, Tensor) else _tensors_of(value)
+        if isinstance(inner, Tensor) or inner:
+            kept[re.sub(r"^(module\.)+", "", str(key))] = inner
+    return kept
 
 
 def _flat(content: Any) -> dict[str, Tensor]:

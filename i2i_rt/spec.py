@@ -5,7 +5,7 @@ A *stage* is one exportable graph. `translate` takes frames and gives frames; sy
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -69,3 +69,47 @@ def frames_spec(name: str, multiple: int, low: int) -> TensorSpec:
     """Describes RGB frames `[N, H, W, 3]`, uint8, with sides that are multiples of `multiple`."""
     height, width = (Axis(side, multiple=multiple, low=low) for side in ("H", "W"))
     return TensorSpec(name, "uint8", (Axis("N"), height, width, Axis("C", size=3)))
+
+
+@dataclass(frozen=True)
+class StyleInfo:
+    """What a system's styles are, beside the shape of `translate`'s input `style`.
+
+    Attributes:
+        prior: where a style comes from when no picture is given: the code itself is drawn from a normal distribution
+            ("normal"), the stage `style_from_noise` maps noise to it ("network"), or it is drawn around the styles of
+            a folder of pictures ("fitted", after `i2i-rt style --fit`).
+        domains: names of the target domains in the order of their indices; empty where there is only one.
+        mixing: how two codes are mixed: on the straight line or, for codes from a normal prior whose length matters,
+            on the arc between them.
+    """
+
+    prior: Literal["normal", "network", "fitted"]
+    domains: tuple[str, ...] = ()
+    mixing: Literal["linear", "spherical"] = "linear"
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "StyleInfo":
+        return cls(**{**data, "domains": tuple(data["domains"])})
+
+
+@dataclass(frozen=True)
+class LabelInfo:
+    """The classes of a system whose frames are label maps.
+
+    Attributes:
+        names: of the classes, by index.
+        palette: a colour (R, G, B) for each class.
+        unknown: whether 255 is allowed and means "no known class".
+        edges: whether the network takes the edges between instances too.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    unknown: bool = True
+    edges: bool = False
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "LabelInfo":
+        palette = tuple((int(r), int(g), int(b)) for r, g, b in data["palette"])
+        return cls(tuple(data["names"]), palette, data["unknown"], data["edges"])

@@ -37,7 +37,7 @@ def tiny_bundle(path: Path, *, system: str = "cut", **config: Any) -> Bundle:
 
     from i2i_rt.models import table
     from i2i_rt.models.resnet import ResnetGenerator, ResnetGeneratorConfig
-    from i2i_rt.systems.stages import stages_of
+    from i2i_rt.stages.table import stages_of
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -46,7 +46,7 @@ def tiny_bundle(path: Path, *, system: str = "cut", **config: Any) -> Bundle:
         path,
         system=system,
         networks={"generator": table.describe(generator)},
-        stages={name: stage.spec for name, stage in stages_of({"generator": generator}).items()},
+        stages={name: stage.spec for name, stage in stages_of(system, {"generator": generator}).items()},
         weights=table.weights_of({"generator": generator}),
         provenance=Provenance("drawn with seed 0", sha256=""),
     )

@@ -28,13 +28,14 @@ MAY_IMPORT = {
     "checkpoint": {"models"},
     "preprocessing": set[str](),
     "systems": {"models", "kernels"},
-    "importer": {"checkpoint", "models", "preprocessing", "systems"},
-    "training": {"systems", "models", "preprocessing"},
+    "stages": {"models", "kernels"},
+    "importers": {"checkpoint", "models", "preprocessing", "stages"},
+    "training": {"systems", "stages", "models", "preprocessing"},
     "metrics": {"video"},
-    "runtime": {"systems"},
+    "runtime": {"stages"},
     "translator": {"runtime"},
     "video": {"translator", "runtime"},
-    "export": {"systems", "models", "runtime"},
+    "export": {"stages", "models", "runtime"},
     "serving": {"export", "runtime", "translator"},
 }
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import parity
+from tests.parity import harness
+from tests.parity.__main__ import main
 
 CASES = Path(__file__).parents[2] / "shared" / "parity"
 SYSTEMS = ("cut-", "cyclegan-", "pix2pix-", "sincut-")
@@ -18,7 +19,7 @@ folders = sorted(path for path in CASES.glob("*") if path.name.startswith(SYSTEM
 @pytest.mark.skipif(not folders, reason="the parity cases do not lie beside the checkout")
 @pytest.mark.parametrize("folder", folders, ids=lambda folder: folder.name)
 def test_network_gives_what_the_official_implementation_gave(folder: Path) -> None:
-    result = parity.run_case(folder)
+    result = harness.run_case(folder)
     assert result.passed, result.line()
 
 
@@ -30,8 +31,8 @@ def test_network_gives_what_the_official_implementation_gave(folder: Path) -> No
     ],
 )
 def test_cut_of_an_output_is_read(text: str, expected: tuple[object, ...]) -> None:
-    assert parity.full_output("a", {"a": text}) == ("a", expected)
-    assert parity.full_output("b", {"b": {"of": "whole", "index": text}}) == ("whole", expected)
+    assert harness.full_output("a", {"a": text}) == ("a", expected)
+    assert harness.full_output("b", {"b": {"of": "whole", "index": text}}) == ("whole", expected)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def preprocessing_case(tmp_path: Path) -> Path:
 
 
 def test_harness_passes_a_right_case(preprocessing_case: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert parity.main([str(preprocessing_case)]) == 0
+    assert main([str(preprocessing_case)]) == 0
     assert "PASS" in capsys.readouterr().out
 
 
@@ -66,7 +67,7 @@ def test_harness_fails_a_wrong_case(preprocessing_case: Path, capsys: pytest.Cap
         tensors = dict(stored)
     tensors["outputs/none"][0, 0, 0, 0] += 1e-3
     np.savez(preprocessing_case / "tensors.npz", **tensors)
-    assert parity.main([str(preprocessing_case)]) == 1
+    assert main([str(preprocessing_case)]) == 1
     assert "FAIL" in capsys.readouterr().out
 
 
@@ -75,18 +76,18 @@ def test_harness_counts_an_unknown_network_unless_told_not_to(
 ) -> None:
     file = preprocessing_case / "case.json"
     file.write_text(file.read_text().replace("CycleGAN", "NoSuchSystem"))
-    assert parity.main([str(preprocessing_case.parent)]) == 1
+    assert main([str(preprocessing_case.parent)]) == 1
     assert "UNSUPPORTED" in capsys.readouterr().out
-    assert parity.main([str(preprocessing_case.parent), "--supported-only"]) == 0
+    assert main([str(preprocessing_case.parent), "--supported-only"]) == 0
 
 
 def test_harness_says_when_there_is_no_case(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "nothing", ignore_errors=True)
-    assert parity.main([str(tmp_path)]) == 2
+    assert main([str(tmp_path)]) == 2
 
 
 def test_harness_says_which_of_several_folders_has_no_case(
     preprocessing_case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert parity.main([str(preprocessing_case), str(tmp_path / "typo")]) == 2
+    assert main([str(preprocessing_case), str(tmp_path / "typo")]) == 2
     assert f"no case.json in {tmp_path / 'typo'}" in capsys.readouterr().err

@@ -2,17 +2,29 @@
 
     i2i-rt import cut latest_net_G.pth -o horse2zebra/
     i2i-rt import pix2pix latest_net_G.pth -o facades/ --eval
+    i2i-rt import starganv2 100000_nets_ema.ckpt -o afhq/ --set domains=cat,dog,wild
 
-The file is opened as tensors only: nothing in it can run.
+Where keys and shapes do not tell all, the options file that the official code saves beside the checkpoint is read,
+or the error names what to give with --set. The files are opened as tensors only: nothing in them can run.
 """
 
 import argparse
 
+from i2i_rt.errors import I2IError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("system", help="cyclegan, cut, fastcut, sincut or pix2pix")
-    parser.add_argument("checkpoint", help="the generator's .pth or .safetensors file")
+    parser.add_argument("system", help="a system's name; a wrong one lists them all")
+    parser.add_argument("checkpoint", nargs="+", help="the official file; several where a system has several")
     parser.add_argument("-o", "--output", required=True, help="folder of the bundle to write")
+    parser.add_argument("--options", metavar="FILE", help="the official options file (default: the one beside it)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an official option that the files do not tell; may be given several times",
+    )
     parser.add_argument(
         "--eval",
         action="store_true",
@@ -24,20 +36,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from i2i_rt.importer import import_checkpoint
+    from i2i_rt.importers.table import import_checkpoint
 
+    options = dict(_pair(text) for text in arguments.set)
+    options |= {name: "true" for name in ("eval", "no_dropout") if getattr(arguments, name)}
     bundle = import_checkpoint(
         arguments.system,
         arguments.checkpoint,
         arguments.output,
-        evaluation_mode=arguments.eval,
-        dropout=not arguments.no_dropout,
+        options=options,
+        options_path=arguments.options,
     )
-    network = bundle.networks["generator"]
     parameters = sum(array.size for array in bundle.weights().values())
-    print(f"{bundle.path}: {bundle.system}, {network.kind}, {parameters / 1e6:.2f} M parameters")
-    print("  " + ", ".join(f"{key} {value}" for key, value in network.config.items()))
+    print(f"{bundle.path}: {bundle.system}, {parameters / 1e6:.2f} M parameters")
+    for name, network in bundle.networks.items():
+        print(f"  {name}: {network.kind}, " + ", ".join(f"{key} {value}" for key, value in network.config.items()))
+    print(f"  stages: {', '.join(bundle.stages)}")
+    if bundle.style is not None and bundle.style.domains:
+        print(f"  domains: {', '.join(bundle.style.domains)}")
     for note in bundle.provenance.notes:
         print(f"  note: {note}")
     print(f"\nnext: i2i-rt export {bundle.path}")
     return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise I2IError(f"--set {text}: write NAME=VALUE")
+    return name, value

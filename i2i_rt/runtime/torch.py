@@ -10,7 +10,7 @@ import torch
 from i2i_rt.bundle import Bundle
 from i2i_rt.runtime.backends import Choice
 from i2i_rt.runtime.session import Session
-from i2i_rt.systems.stages import load_stages
+from i2i_rt.stages.table import load_stages
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

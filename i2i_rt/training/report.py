@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from i2i_rt.stages.single import Translate
 from i2i_rt.systems.base import System
-from i2i_rt.systems.stages import Translate
 from i2i_rt.training.sampler import Crops
 
 LINE_EVERY_S = 15.0

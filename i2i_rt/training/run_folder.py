@@ -20,7 +20,7 @@ from torch import nn
 from i2i_rt.bundle import Bundle, Provenance, write_json
 from i2i_rt.errors import I2IError
 from i2i_rt.models import table
-from i2i_rt.systems.stages import stages_of
+from i2i_rt.stages.table import stages_of
 from i2i_rt.training.options import TrainingOptions
 
 
@@ -123,7 +123,7 @@ class RunFolder:
             fresh,
             system=system,
             networks={key: table.describe(network) for key, network in networks.items()},
-            stages={key: stage.spec for key, stage in stages_of(networks).items()},
+            stages={key: stage.spec for key, stage in stages_of(system, networks).items()},
             weights=table.weights_of(networks),
             provenance=provenance,
         )

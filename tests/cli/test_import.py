@@ -15,7 +15,7 @@ from i2i_rt.bundle import Bundle
 from i2i_rt.checkpoint import read_state
 from i2i_rt.cli import main
 from i2i_rt.errors import CheckpointError
-from i2i_rt.importer import import_checkpoint
+from i2i_rt.importers.table import import_checkpoint
 from i2i_rt.models.patchgan import PatchDiscriminator, PatchDiscriminatorConfig
 from i2i_rt.models.resnet import ResnetGenerator, ResnetGeneratorConfig
 from i2i_rt.models.table import load

@@ -193,14 +193,14 @@ def test_pix2pix_unet_exports_with_image_statistics_and_fixed_dropout(tmp_path: 
     from i2i_rt.bundle import Provenance
     from i2i_rt.models import table
     from i2i_rt.models.unet import UNetGenerator, UNetGeneratorConfig
-    from i2i_rt.systems.stages import stages_of
+    from i2i_rt.stages.table import stages_of
 
     generator = UNetGenerator(UNetGeneratorConfig(width=4, depth=6)).eval()
     bundle = Bundle.create(
         tmp_path / "bundle",
         system="pix2pix",
         networks={"generator": table.describe(generator)},
-        stages={name: stage.spec for name, stage in stages_of({"generator": generator}).items()},
+        stages={name: stage.spec for name, stage in stages_of("cut", {"generator": generator}).items()},
         weights=table.weights_of({"generator": generator}),
         provenance=Provenance("test", ""),
     )

@@ -11,7 +11,7 @@ from i2i_rt.models.resnet import ResnetGenerator, ResnetGeneratorConfig
 from i2i_rt.models.sincut import SinCUTGenerator, SinCUTGeneratorConfig
 from i2i_rt.models.unet import UNetGenerator, UNetGeneratorConfig
 from i2i_rt.spec import StageSpec
-from i2i_rt.systems.stages import stages_of
+from i2i_rt.stages.table import stages_of
 
 RESNET = {"width": 4, "blocks": 1}
 
@@ -38,7 +38,7 @@ def frame(seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("make", GENERATORS)
 def test_momentum_0_is_the_plain_network(make: Any) -> None:
     torch.manual_seed(0)
-    stages = stages_of({"generator": drawn(make())})
+    stages = stages_of("cut", {"generator": drawn(make())})
     stage = stages["translate_stabilized"]
     statistics = torch.full(tuple(axis.size or 0 for axis in stage.spec.inputs[1].axes), 7.0)
 
@@ -53,7 +53,7 @@ def test_momentum_0_is_the_plain_network(make: Any) -> None:
 @pytest.mark.parametrize("make", GENERATORS)
 def test_momentum_1_keeps_the_statistics(make: Any) -> None:
     torch.manual_seed(0)
-    stages = stages_of({"generator": drawn(make())})
+    stages = stages_of("cut", {"generator": drawn(make())})
     module = stages["translate_stabilized"].module
     _, first = module(
         frame(0), torch.zeros(stages["translate_stabilized"].spec.inputs[1].axes[1].size).expand(2, -1), torch.zeros(1)
@@ -68,7 +68,7 @@ def test_momentum_1_keeps_the_statistics(make: Any) -> None:
 
 def test_half_precision_keeps_statistics_in_float32() -> None:
     torch.manual_seed(0)
-    stage = stages_of({"generator": drawn(GENERATORS[0].values[0]())})["translate_stabilized"]
+    stage = stages_of("cut", {"generator": drawn(GENERATORS[0].values[0]())})["translate_stabilized"]
     zeros = torch.zeros(2, stage.spec.inputs[1].axes[1].size)
     exact, _ = stage.module(frame(0), zeros, torch.zeros(1))
 
@@ -88,11 +88,13 @@ def test_half_precision_keeps_statistics_in_float32() -> None:
     ],
 )
 def test_networks_without_statistics_of_the_image_have_no_such_stage(generator: nn.Module) -> None:
-    assert list(stages_of({"generator": generator})) == ["translate"]
+    assert list(stages_of("cut", {"generator": generator})) == ["translate"]
 
 
 def test_the_spec_survives_json() -> None:
-    spec = stages_of({"generator": ResnetGenerator(ResnetGeneratorConfig(**RESNET))})["translate_stabilized"].spec
+    spec = stages_of("cut", {"generator": ResnetGenerator(ResnetGeneratorConfig(**RESNET))})[
+        "translate_stabilized"
+    ].spec
 
     assert StageSpec.from_json(spec.to_json()) == spec
     assert spec.inputs[0].axes[0].size == 1

@@ -1,15 +1,13 @@
-"""Makes a bundle from an official checkpoint, set up as the official test script would run it."""
+"""CycleGAN, CUT, FastCUT, SinCUT and pix2pix: one generator, set up as the official test script would run it."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from i2i_rt.bundle import Bundle, Provenance, sha256_of
 from i2i_rt.checkpoint import OfficialNetwork, identify, read_state
-from i2i_rt.errors import CheckpointError, I2IError, closest
-from i2i_rt.models import table
+from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.importers.base import Imported, Options
 from i2i_rt.preprocessing import Preprocessing
-from i2i_rt.systems.stages import stages_of
 
 # the kinds of generator that each system's official code can have
 GENERATORS = {
@@ -21,46 +19,26 @@ GENERATORS = {
 }
 
 
-def import_checkpoint(
-    system: str, file: str | Path, output: str | Path, *, evaluation_mode: bool = False, dropout: bool = True
-) -> Bundle:
-    """Reads a generator's checkpoint and writes a bundle.
+def read(system: str, files: Sequence[Path], options: Options) -> Imported:
+    """Reads a generator's checkpoint: the official `latest_net_G.pth`, or `.safetensors` with the same keys.
 
     The official test scripts of CycleGAN, CUT and pix2pix leave the network in training mode: batch norm uses the
     statistics of the one test image, dropout stays on. The bundle does the same, with one fixed draw of dropout.
 
-    Args:
-        system: a key of `GENERATORS`.
-        file: the official `latest_net_G.pth`, or a `.safetensors` file with the same keys.
-        output: the bundle's folder.
-        evaluation_mode: as the official option `--eval`: running statistics, no dropout.
-        dropout: False for U-Nets that were trained with the official option `--no_dropout`, which leaves no trace
-            in the file.
-
-    Raises:
-        I2IError: where the system is unknown.
-        CheckpointError: where the file cannot be read or holds another network.
-        BundleError: where `output` is taken by something else.
+    Options: `eval`, as the official test script's `--eval`: running statistics, no dropout. `no_dropout`, for U-Nets
+    that were trained with it, which leaves no trace in the file.
     """
-    if system not in GENERATORS:
-        raise I2IError(f"no system is called {system!r}; {closest(system, GENERATORS)}")
-    file = Path(file)
+    evaluation_mode, no_dropout = options.flag("eval"), options.flag("no_dropout")
+    if len(files) != 1:
+        raise I2IError(f"{system} has one generator; give one file, not {len(files)}")
+    file = files[0]
     found = identify(read_state(file), str(file))
     if found.network.kind not in GENERATORS[system]:
         raise CheckpointError(_mismatch(system, file, found))
     # a U-Net's dropout leaves no trace: only pix2pix trains with it unless told otherwise
-    dropout = dropout and (system == "pix2pix" or found.network.kind != "unet-generator")
+    dropout = not no_dropout and (system == "pix2pix" or found.network.kind != "unet-generator")
     changes, notes = _test_time(found, evaluation_mode, dropout)
-    generator = found.build(**changes)
-    return Bundle.create(
-        output,
-        system=system,
-        networks={"generator": table.describe(generator)},
-        stages={name: stage.spec for name, stage in stages_of({"generator": generator}).items()},
-        weights=table.weights_of({"generator": generator}),
-        provenance=Provenance(file.name, sha256_of(file), (*found.notes, *notes)),
-        preprocessing=asdict(preprocessing_of(system)),
-    )
+    return Imported({"generator": found.build(**changes)}, (*found.notes, *notes), preprocessing_of(system))
 
 
 def preprocessing_of(system: str) -> Preprocessing:

@@ -1,42 +1,24 @@
-"""Stages: the graphs that are exported. Scaling, layout and clamping are inside, so that no client repeats them."""
+"""Stages of the systems with one generator and no style: CycleGAN, CUT, FastCUT, SinCUT, pix2pix."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
-from i2i_rt.bundle import Bundle
-from i2i_rt.models import table
 from i2i_rt.models.norm import StatisticsBlend, blended_layers, blending
 from i2i_rt.spec import Axis, StageSpec, TensorSpec, frames_spec
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A graph: what it takes and gives, and the module that computes it."""
-
-    spec: StageSpec
-    module: nn.Module
+from i2i_rt.stages.base import Stage, to_frames, to_image
 
 
 class Translate(nn.Module):
-    """RGB frames `[N, H, W, 3]` uint8 to translated frames of the same shape.
-
-    The result is rounded to the nearest level. The official test scripts truncate instead, which makes their
-    pictures half a level darker on average.
-    """
+    """RGB frames `[N, H, W, 3]` uint8 to translated frames of the same shape."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
 
     def forward(self, frames: Tensor) -> Tensor:
-        dtype = next(self.generator.parameters()).dtype
-        image = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
-        translated = self.generator(image.to(dtype)).float()
-        levels: Tensor = ((translated.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return levels.permute(0, 2, 3, 1)
+        return to_frames(self.generator(to_image(frames, self.generator)))
 
 
 class TranslateStabilized(nn.Module):
@@ -86,8 +68,8 @@ def translate_stabilized_spec(translate: StageSpec, channels: int) -> StageSpec:
     )
 
 
-def stages_of(networks: Mapping[str, nn.Module]) -> dict[str, Stage]:
-    """Gives every stage of a system's networks.
+def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
+    """Gives the stages of a system's `generator`.
 
     A generator whose layers use no statistics of the image has nothing to smooth over a video, and so has no
     stage `translate_stabilized`.
@@ -95,14 +77,9 @@ def stages_of(networks: Mapping[str, nn.Module]) -> dict[str, Stage]:
     generator = networks["generator"]
     spec = translate_spec(generator)
     translate = Translate(generator).eval()
-    stages = {spec.name: Stage(spec, translate)}
+    result = [Stage(spec, translate)]
     channels = sum(layer.num_features for layer in blended_layers(generator))
     if channels:
         stabilized = translate_stabilized_spec(spec, channels)
-        stages[stabilized.name] = Stage(stabilized, TranslateStabilized(translate).eval())
-    return stages
-
-
-def load_stages(bundle: Bundle) -> dict[str, Stage]:
-    """Gives a bundle's stages with its weights, in float32 on the CPU."""
-    return stages_of(table.load(bundle))
+        result.append(Stage(stabilized, TranslateStabilized(translate).eval()))
+    return result

@@ -1,0 +1,63 @@
+"""Every system's importer, and the way from official files to a bundle."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from i2i_rt.bundle import Bundle, Provenance, sha256_of
+from i2i_rt.errors import I2IError, closest
+from i2i_rt.importers import options_file, single
+from i2i_rt.importers.base import Imported, Options
+from i2i_rt.models import table
+from i2i_rt.stages.table import stages_of
+
+Importer = Callable[[Sequence[Path], Options], Imported]
+
+IMPORTERS: dict[str, Importer] = {
+    **{system: partial(single.read, system) for system in single.GENERATORS},
+}
+
+
+def import_checkpoint(
+    system: str,
+    files: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    options: Mapping[str, str] | None = None,
+    options_path: str | Path | None = None,
+) -> Bundle:
+    """Reads official files and writes a bundle.
+
+    Args:
+        system: a key of `IMPORTERS`.
+        files: the official checkpoint, or several where the system keeps its networks in several files.
+        output: the bundle's folder.
+        options: what keys and shapes do not tell, by the official option's name.
+        options_path: the official options file; by default the one in the checkpoint's folder, where there is one.
+
+    Raises:
+        I2IError: where the system or an option is unknown.
+        CheckpointError: where a file cannot be read or holds another network.
+        BundleError: where `output` is taken by something else.
+    """
+    if system not in IMPORTERS:
+        raise I2IError(f"no system is called {system!r}; {closest(system, IMPORTERS)}")
+    paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+    saved = Path(options_path) if options_path is not None else options_file.beside(paths[0])
+    words = Options(options, options_file.read_options(saved) if saved is not None else None)
+    found = IMPORTERS[system](paths, words)
+    words.refuse_unknown(system)
+    return Bundle.create(
+        output,
+        system=system,
+        networks={name: table.describe(network) for name, network in found.networks.items()},
+        stages={name: stage.spec for name, stage in stages_of(system, found.networks).items()},
+        weights=table.weights_of(found.networks),
+        provenance=Provenance(
+            ", ".join(path.name for path in paths), " ".join(sha256_of(path) for path in paths), found.notes
+        ),
+        preprocessing=asdict(found.preprocessing),
+        style=found.style,
+        labels=found.labels,
+    )

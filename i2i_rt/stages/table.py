@@ -1,0 +1,36 @@
+"""The stages of every system."""
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from i2i_rt.bundle import Bundle
+from i2i_rt.errors import BundleError, closest
+from i2i_rt.models import table
+from i2i_rt.stages import single
+from i2i_rt.stages.base import Stage
+
+# system -> what makes its stages from its networks
+STAGES: dict[str, Callable[[Mapping[str, nn.Module]], list[Stage]]] = {
+    "cyclegan": single.stages,
+    "cut": single.stages,
+    "fastcut": single.stages,
+    "sincut": single.stages,
+    "pix2pix": single.stages,
+}
+
+
+def stages_of(system: str, networks: Mapping[str, nn.Module]) -> dict[str, Stage]:
+    """Gives every stage of a system, by name.
+
+    Raises:
+        BundleError: where no system has that name.
+    """
+    if system not in STAGES:
+        raise BundleError(f"no system is called {system!r}; {closest(system, STAGES)}")
+    return {stage.spec.name: stage for stage in STAGES[system](networks)}
+
+
+def load_stages(bundle: Bundle) -> dict[str, Stage]:
+    """Gives a bundle's stages with its weights, in float32 on the CPU."""
+    return stages_of(bundle.system, table.load(bundle))
