@@ -87,6 +87,16 @@ class BatchNorm(nn.BatchNorm2d):
         return instance_norm(input, self.weight, self.bias, self.eps)
 
 
+def adaptive_instance_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:
+    """Normalises each channel of each image, then scales and shifts it by the style (Huang et al. 2017, AdaIN, eq. 8).
+
+    `x` `[N, C, H, W]`; `scale` and `shift` `[N, C]` of any float dtype; where a paper's layer learns the scale's
+    difference from one, the caller adds it. Gives the dtype of `x`.
+    """
+    scale, shift = (part.to(x.dtype)[:, :, None, None] for part in (scale, shift))
+    return instance_norm(x, eps=eps) * scale + shift
+
+
 def norm_layer(norm: Norm, channels: int, statistics: Statistics = "image") -> nn.Module:
     return BatchNorm(channels, statistics) if norm == "batch" else InstanceNorm(channels)
 
