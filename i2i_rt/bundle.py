@@ -148,6 +148,11 @@ class Bundle:
             fresh.rename(path)
         return bundle
 
+    @property
+    def main_stage(self) -> str:
+        """The stage that the bundle is for: `translate`, or the first one of a network that translates nothing."""
+        return "translate" if "translate" in self.stages else next(iter(self.stages))
+
     def weights(self) -> dict[str, np.ndarray]:
         """Reads the weights, keys `<network>.<parameter>`.
 

@@ -54,6 +54,13 @@ class StageSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The height and width of the frames that the graph is bound to; None where it takes any."""
+        sides = {axis.name: axis.size for axis in self.inputs[0].axes}
+        height, width = sides.get("H"), sides.get("W")
+        return (height, width) if height is not None and width is not None else None
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

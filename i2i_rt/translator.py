@@ -1,14 +1,17 @@
 """`Translator`: what people hold. Frames in, translated frames out, whatever runs below."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from i2i_rt.bundle import Bundle
-from i2i_rt.errors import I2IError
+from i2i_rt.errors import I2IError, UnsupportedError
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.session import Session
+from i2i_rt.spec import StageSpec
+from i2i_rt.style import Style, StyleMaker
 
 
 class Translator:
@@ -16,11 +19,21 @@ class Translator:
 
     with Translator.load("horse2zebra/") as translator:
         zebra = translator(horse)  # uint8 [H, W, 3] or [N, H, W, 3]
+
+    Of a system with styles:
+
+        ginger = translator.style(image=photograph, domain="cat")
+        cat = translator(dog, style=ginger)
+
+    Attributes:
+        current_style: what translates when no style is given; at first the mean style, where the system has one.
     """
 
-    def __init__(self, session: Session, reason: str = "") -> None:
+    def __init__(self, session: Session, reason: str = "", bundle: Bundle | None = None) -> None:
         self.session = session
         self.reason = reason
+        self.bundle = bundle
+        self.current_style: Style | None = None
 
     @classmethod
     def load(
@@ -34,12 +47,14 @@ class Translator:
         """Opens a bundle in a backend; `auto` takes the fastest verified artifact that this machine can run.
 
         Raises:
-            BundleError: where the bundle cannot be read.
+            BundleError: where the bundle cannot be read, or its system is no translation.
             UnsupportedError: where the backend or precision cannot be used here.
         """
         bundle = Bundle.open(path)
+        if "translate" not in bundle.stages:
+            raise UnsupportedError(f"{path} translates nothing; it has the stages {', '.join(bundle.stages)}")
         choice = backends.choose(bundle, backend, precision)
-        return cls(backends.open_session(bundle, choice, threads=threads), choice.reason)
+        return cls(backends.open_session(bundle, choice, threads=threads), choice.reason, bundle)
 
     @property
     def description(self) -> str:
@@ -47,20 +62,83 @@ class Translator:
         session = self.session
         return f"{session.backend} {session.precision} on {session.device} ({self.reason})"
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Translates uint8 RGB frames `[N, H, W, 3]`, or one frame `[H, W, 3]`, of any size.
+    @cached_property
+    def styles(self) -> StyleMaker:
+        """What makes this model's styles.
 
         Raises:
-            I2IError: where `frames` has another shape or dtype.
+            UnsupportedError: where its system has no style.
         """
-        if frames.ndim == 3:
-            result: np.ndarray = self(frames[None])[0]
+        if self.bundle is None or self.bundle.style is None:
+            raise UnsupportedError("this model has no style; a style can be given to systems such as StarGAN v2 only")
+        return StyleMaker(self.bundle, self.session)
+
+    @property
+    def has_style(self) -> bool:
+        """Says whether `translate` takes a style."""
+        return any(tensor.name == "style" for tensor in self._spec.inputs)
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The height and width of frames that the model is bound to; None where it takes any."""
+        return self._spec.fixed_size
+
+    def style(self, *, image: np.ndarray | None = None, seed: int | None = None, domain: str | None = None) -> Style:
+        """Makes a style: of a picture (RGB `[H, W, 3]`, uint8), drawn with a seed, or, given neither, the mean.
+
+        Raises:
+            UnsupportedError: where the system has no such style.
+            I2IError: where the domain is missing or unknown; the sentence lists them.
+        """
+        if image is not None and seed is not None:
+            raise I2IError("a style comes from a picture or from a seed, not from both")
+        if image is not None:
+            return self.styles.from_image(image, domain)
+        return self.styles.mean(domain) if seed is None else self.styles.from_seed(seed, domain)
+
+    def mix(self, a: Style, b: Style, share: float) -> Style:
+        """Gives the style between two: `share` 0 is `a`, 1 is `b`."""
+        return self.styles.mix(a, b, share)
+
+    def __call__(
+        self, frames: np.ndarray, style: Style | None = None, *, edges: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Translates uint8 RGB frames `[N, H, W, 3]`, or one frame `[H, W, 3]`, of any size.
+
+        A system that translates label maps takes `[N, H, W]` or `[H, W]` instead, and `edges` of the same shape where
+        it knows instances (0 and 1; none by default).
+
+        Raises:
+            I2IError: where `frames` has another shape or dtype, or the style is of another model.
+        """
+        source = self._spec.inputs[0]
+        rank = len(source.axes)
+        if frames.ndim == rank - 1:
+            result: np.ndarray = self(frames[None], style, edges=None if edges is None else edges[None])[0]
             return result
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
-            raise I2IError(
-                f"frames are {frames.dtype} {list(frames.shape)}; they must be uint8 RGB, [H, W, 3] or [N, H, W, 3]"
-            )
-        return self.session.run("translate", {"frames": frames})["translated"]
+        if frames.ndim != rank or frames.dtype != np.uint8 or (rank == 4 and frames.shape[3] != 3):
+            wanted = "RGB, [H, W, 3] or [N, H, W, 3]" if rank == 4 else "label maps, [H, W] or [N, H, W]"
+            raise I2IError(f"{source.name} are {frames.dtype} {list(frames.shape)}; they must be uint8 {wanted}")
+        inputs = {source.name: frames}
+        if any(tensor.name == "edges" for tensor in self._spec.inputs):
+            inputs["edges"] = np.zeros_like(frames) if edges is None else edges
+        if self.has_style:
+            inputs["style"] = np.repeat(self._code(style)[None], len(frames), axis=0)
+        elif style is not None:
+            raise UnsupportedError("this model takes no style: its system has none, or one is baked into it")
+        return self.session.run("translate", inputs)["translated"]
+
+    @property
+    def _spec(self) -> StageSpec:
+        return self.session.stages["translate"]
+
+    def _code(self, style: Style | None) -> np.ndarray:
+        if style is None:
+            if self.current_style is None:
+                self.current_style = self.style()
+            return self.current_style.code
+        self.styles.check(style)
+        return style.code
 
     def warm_up(self, height: int, width: int, *, batch: int = 1) -> None:
         """Pays first-run costs for frames of this size now, so that the first real frame does not."""

@@ -33,8 +33,9 @@ MAY_IMPORT = {
     "training": {"systems", "stages", "models", "preprocessing"},
     "metrics": {"video"},
     "runtime": {"stages"},
-    "translator": {"runtime"},
-    "video": {"translator", "runtime"},
+    "style": {"runtime", "preprocessing"},
+    "translator": {"runtime", "style"},
+    "video": {"translator", "style", "runtime"},
     "export": {"stages", "models", "runtime"},
     "serving": {"export", "runtime", "translator"},
 }
@@ -70,7 +71,7 @@ def test_part_imports_only_what_lies_below_it(part: str) -> None:
 
 
 def test_only_one_module_of_the_runtime_needs_torch() -> None:
-    for part in ("runtime", "video", "translator", "bundle", "spec", "errors"):
+    for part in ("runtime", "video", "translator", "style", "bundle", "spec", "errors"):
         for path in sources(part):
             names = set(imported(path, on_import_only=True))
             heavy = {name for name in names if name.startswith(("torch", "i2i_rt.systems", "i2i_rt.models"))}

@@ -80,8 +80,9 @@ def problem(backend: Backend, precision: str | None = None) -> str | None:
     return reason
 
 
-def find_artifact(bundle: Bundle, backend: Backend, precision: str, stage: str = "translate") -> Artifact | None:
-    """Gives the artifact of a stage that a backend runs for a precision; None where it was not exported."""
+def find_artifact(bundle: Bundle, backend: Backend, precision: str, stage: str | None = None) -> Artifact | None:
+    """Gives the artifact of a stage (the main one) that a backend runs for a precision; None where there is none."""
+    stage = stage or bundle.main_stage
     for artifact in bundle.artifacts():
         if (
             artifact.format == backend.format
@@ -108,7 +109,12 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Ch
     ranked: list[tuple[tuple[bool, float, int], Choice]] = []
     for record in bundle.verification():
         row = BACKENDS.get(record["backend"])
-        if row is None or not record["passed"] or record["weights_sha256"] != weights or record["stage"] != "translate":
+        if (
+            row is None
+            or not record["passed"]
+            or record["weights_sha256"] != weights
+            or record["stage"] != bundle.main_stage
+        ):
             continue
         if precision not in ("auto", record["precision"]) or problem(row, record["precision"]) is not None:
             continue
@@ -146,7 +152,7 @@ def _named(bundle: Bundle, backend: Backend, precision: str) -> Choice:
             (record["median_ms"], record["precision"])
             for record in bundle.verification()
             if record["backend"] == backend.name
-            and record["stage"] == "translate"
+            and record["stage"] == bundle.main_stage
             and record["passed"]
             and record["precision"] in backend.precisions
             and problem(backend, record["precision"]) is None
@@ -162,7 +168,7 @@ def _named(bundle: Bundle, backend: Backend, precision: str) -> Choice:
         raise UnsupportedError(f"the backend {backend.name!r} cannot be used here: {reason}")
     choice = Choice(backend, precision, "named by you")
     if backend.format is not None:
-        required_artifact(bundle, choice, "translate")
+        required_artifact(bundle, choice, bundle.main_stage)
     return choice
 
 

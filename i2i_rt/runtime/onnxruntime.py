@@ -45,7 +45,7 @@ class OnnxRuntimeSession(Session):
         self._options.log_severity_level = 3
         if threads is not None:
             self._options.intra_op_num_threads = threads
-        self._graphs = {"translate": self._load("translate")}
+        self._graphs = {bundle.main_stage: self._load(bundle.main_stage)}
 
     def _load(self, stage: str) -> Any:
         import onnxruntime

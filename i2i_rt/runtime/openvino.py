@@ -48,7 +48,7 @@ class OpenVinoSession(Session):
         }
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = str(threads)
-        self._requests = {"translate": self._load("translate")}
+        self._requests = {bundle.main_stage: self._load(bundle.main_stage)}
 
     def _load(self, stage: str) -> Any:
         file = required_artifact(self._bundle, self._choice, stage).file

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from i2i_rt.errors import UnsupportedError, closest
+from i2i_rt.errors import I2IError, UnsupportedError, closest
 from i2i_rt.spec import StageSpec
 
 
@@ -46,20 +46,29 @@ class Session(ABC):
         for tensor in spec.inputs:
             array = inputs[tensor.name]
             tensor.check(array)
-            sizes |= {
-                axis.name: length for axis, length in zip(tensor.axes, array.shape, strict=True) if axis.size is None
-            }
+            for axis, length in zip(tensor.axes, array.shape, strict=True):
+                if axis.size is None and sizes.setdefault(axis.name, length) != length:
+                    raise I2IError(
+                        f"{tensor.name} has shape {list(array.shape)}; its {axis.name} must be {sizes[axis.name]}, "
+                        f"as in {spec.inputs[0].name}"
+                    )
         outputs = self._run(stage, padded(spec, inputs))
         for tensor in spec.outputs:
-            region = tuple(slice(axis.size or sizes[axis.name]) for axis in tensor.axes)
+            # an axis that no input has, such as the height of a structure code, is as long as the graph makes it
+            region = tuple(slice(axis.size or sizes.get(axis.name)) for axis in tensor.axes)
             outputs[tensor.name] = outputs[tensor.name][region]
         return outputs
 
     def warm_up(self, height: int, width: int, *, batch: int = 1, runs: int = 2) -> None:
         """Pays first-run costs for frames of this size now, so that the first real frame does not."""
-        frames = np.zeros((batch, height, width, 3), np.uint8)
+        spec = self.stages["translate"]
+        lengths = {"N": batch, "H": height, "W": width}
+        inputs = {
+            tensor.name: np.zeros([axis.size or lengths[axis.name] for axis in tensor.axes], tensor.dtype)
+            for tensor in spec.inputs
+        }
         for _ in range(runs):
-            self.run("translate", {"frames": frames})
+            self.run("translate", inputs)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,280 @@
+"""Style codes: made once per clip from a picture, a seed or a mean; mixed, moved, kept in a file. Needs NumPy only."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from i2i_rt.bundle import Bundle
+from i2i_rt.errors import I2IError, UnsupportedError, closest
+from i2i_rt.preprocessing import Preprocessing
+from i2i_rt.runtime.session import Session
+from i2i_rt.spec import StyleInfo
+
+MEAN_DRAWS = 10_000  # StarGAN v2's truncation takes the mean of as many mapped codes
+DRAWS_AT_ONCE = 500
+FITTED = "styles.npz"
+
+
+@dataclass(frozen=True)
+class Style:
+    """One style code and the model that it belongs to.
+
+    Attributes:
+        code: float32 `[S]`.
+        system, weights_sha256: of the model that made it; another model cannot read it.
+        origin: how it was made, in words.
+    """
+
+    code: np.ndarray
+    system: str
+    weights_sha256: str
+    origin: str
+
+    def save(self, path: str | Path) -> Path:
+        """Writes an `.npz` file; the name appears when it is complete."""
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise I2IError(f"the style file is {path}; its name must end in .npz")
+        temporary = path.with_name(f".{path.name}.part.npz")
+        np.savez(temporary, code=self.code, system=self.system, weights_sha256=self.weights_sha256, origin=self.origin)
+        temporary.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Style":
+        """Reads a file that `save` wrote.
+
+        Raises:
+            I2IError: where there is none, or it is no style file.
+        """
+        content = _arrays(Path(path), ("code", "system", "weights_sha256", "origin"), "style file; 'i2i-rt style'")
+        return cls(
+            np.asarray(content["code"], np.float32),
+            str(content["system"]),
+            str(content["weights_sha256"]),
+            str(content["origin"]),
+        )
+
+
+class StyleMaker:
+    """Makes the styles of one bundle, in whatever session runs it."""
+
+    def __init__(self, bundle: Bundle, session: Session) -> None:
+        self._bundle, self._session = bundle, session
+        self._weights_sha256: str | None = None
+
+    @property
+    def info(self) -> StyleInfo:
+        """Says what the bundle's styles are.
+
+        Raises:
+            UnsupportedError: where it has none.
+        """
+        if self._bundle.style is None:
+            raise UnsupportedError(f"{self._bundle.path} is {self._bundle.system}, which has no style")
+        return self._bundle.style
+
+    @property
+    def size(self) -> int:
+        """The length of a style code."""
+        for tensor in self._bundle.stages["translate"].inputs:
+            if tensor.name == "style":
+                return tensor.axes[1].size or 0
+        raise UnsupportedError(f"{self._bundle.path} has no style to give; it may be baked into its stages")
+
+    def from_image(self, image: np.ndarray, domain: str | None = None) -> Style:
+        """Gives the style of a picture, RGB `[H, W, 3]`, uint8.
+
+        Raises:
+            UnsupportedError: where the system takes no style from pictures.
+            I2IError: where the domain is missing or unknown.
+        """
+        _ = self.info
+        if "style_from_image" not in self._session.stages:
+            raise UnsupportedError(
+                f"{self._bundle.system} has no encoder of styles in this bundle; use --seed or --mean"
+            )
+        spec = self._session.stages["style_from_image"]
+        inputs = {"reference": self._prepared(image)[None]}
+        if any(tensor.name == "domain" for tensor in spec.inputs):
+            inputs["domain"] = np.array([self.domain_index(domain)], np.int64)
+        where = f" as {domain}" if domain is not None else ""
+        return self._style(self._session.run("style_from_image", inputs)["style"][0], f"from a picture{where}")
+
+    def from_seed(self, seed: int, domain: str | None = None) -> Style:
+        """Draws a style as the paper says: from the prior, through the mapping network, or around fitted codes."""
+        random = np.random.Generator(np.random.PCG64(seed))
+        where = f" as {domain}" if domain is not None else ""
+        origin = f"seed {seed}{where}"
+        if self.info.prior == "normal":
+            return self._style(random.standard_normal(self.size), origin)
+        if self.info.prior == "network":
+            return self._style(self._mapped(random, 1, domain)[0], origin)
+        mean, deviation = self._fitted(domain)
+        return self._style(mean + deviation * random.standard_normal(self.size), origin)
+
+    def mean(self, domain: str | None = None) -> Style:
+        """Gives the mean style: what mixing towards makes results safer and less varied."""
+        where = f" of {domain}" if domain is not None else ""
+        origin = f"the mean{where}"
+        if self.info.prior == "normal":
+            return self._style(np.zeros(self.size), origin)
+        if self.info.prior == "network":
+            random = np.random.Generator(np.random.PCG64(0))
+            draws = [self._mapped(random, DRAWS_AT_ONCE, domain) for _ in range(MEAN_DRAWS // DRAWS_AT_ONCE)]
+            return self._style(np.mean(np.concatenate(draws), axis=0), origin)
+        return self._style(self._fitted(domain)[0], origin)
+
+    def fit(self, images: Sequence[np.ndarray], domain: str | None = None) -> Path:
+        """Measures mean and deviation of the styles of pictures and keeps them in the bundle, for `from_seed`.
+
+        Raises:
+            I2IError: where there are fewer than two pictures.
+        """
+        if len(images) < 2:
+            raise I2IError(f"a mean and a deviation need at least 2 pictures, not {len(images)}")
+        codes = np.stack([self.from_image(image, domain).code for image in images])
+        file = self._bundle.path / FITTED
+        content: dict[str, Any] = dict(np.load(file)) if file.is_file() else {}
+        if str(content.get("weights_sha256", "")) != self._sha256():
+            content = {"weights_sha256": self._sha256()}
+        name = domain or "all"
+        content |= {f"mean.{name}": codes.mean(axis=0), f"deviation.{name}": codes.std(axis=0, ddof=1)}
+        temporary = file.with_name(f".{file.name}.part.npz")
+        np.savez(temporary, **content)
+        return temporary.replace(file)
+
+    def mix(self, a: Style, b: Style, share: float) -> Style:
+        """Gives the style between two: `share` 0 is `a`, 1 is `b`. Line or arc, as the system's prior asks."""
+        self.check(a)
+        self.check(b)
+        mixed = _slerp(a.code, b.code, share) if self.info.mixing == "spherical" else a.code + share * (b.code - a.code)
+        return self._style(mixed, f"({a.origin}) mixed with {share:g} of ({b.origin})")
+
+    def add(self, style: Style, direction: np.ndarray, amount: float) -> Style:
+        """Moves a style along a direction `[S]`."""
+        self.check(style)
+        if direction.size != style.code.size:
+            raise I2IError(f"the direction has {direction.size} numbers; a style of this bundle has {style.code.size}")
+        moved = style.code + amount * direction.reshape(-1)
+        return self._style(moved, f"({style.origin}) moved by {amount:g}")
+
+    def check(self, style: Style, name: str = "the style") -> None:
+        """Raises `I2IError` where a style belongs to another model."""
+        if style.weights_sha256 != self._sha256() or style.code.shape != (self.size,):
+            raise I2IError(
+                f"{name} belongs to another model: {style.system} {style.weights_sha256[:12]}, {style.code.size} numbers; "
+                f"{self._bundle.path} is {self._bundle.system} {self._sha256()[:12]}, {self.size} numbers"
+            )
+
+    def domain_index(self, domain: str | None) -> int:
+        """Gives the index of a target domain, by its name or its number.
+
+        Raises:
+            I2IError: where it is missing or out of range; the sentence lists them.
+        """
+        names = self.info.domains
+        known = ", ".join(f"{index} {name}" for index, name in enumerate(names))
+        if domain is None:
+            raise I2IError(f"this model has several domains; name one with --domain: {known}")
+        if domain in names:
+            return names.index(domain)
+        if domain.isdecimal() and int(domain) < len(names):
+            return int(domain)
+        near = closest(domain, names) if not domain.isdecimal() else ""
+        hint = f"; {near}" if near.startswith("did") else ""
+        raise I2IError(f"no domain is called {domain!r}; this model has {known}{hint}")
+
+    def _mapped(self, random: np.random.Generator, count: int, domain: str | None) -> np.ndarray:
+        spec = self._session.stages["style_from_noise"]
+        noise = random.standard_normal((count, spec.inputs[0].axes[1].size or 0)).astype(np.float32)
+        inputs = {"noise": noise}
+        if any(tensor.name == "domain" for tensor in spec.inputs):
+            inputs["domain"] = np.full(count, self.domain_index(domain), np.int64)
+        return self._session.run("style_from_noise", inputs)["style"]
+
+    def _fitted(self, domain: str | None) -> tuple[np.ndarray, np.ndarray]:
+        name, file = domain or "all", self._bundle.path / FITTED
+        advice = (
+            f"the styles of {self._bundle.system} have no fixed prior; give pictures of the target domain first: "
+            f"i2i-rt style {self._bundle.path} --fit FOLDER" + (f" --domain {domain}" if domain else "")
+        )
+        if not file.is_file():
+            raise UnsupportedError(advice)
+        content = np.load(file)
+        if f"mean.{name}" not in content or str(content["weights_sha256"]) != self._sha256():
+            raise UnsupportedError(advice)
+        return content[f"mean.{name}"], content[f"deviation.{name}"]
+
+    def _prepared(self, image: np.ndarray) -> np.ndarray:
+        """Brings a reference to the size that the encoder takes, else to that of the official test script."""
+        _, height, width, _ = self._session.stages["style_from_image"].inputs[0].axes
+        if height.size is None or width.size is None:
+            return Preprocessing(**self._bundle.preprocessing)(image)
+        picture = Image.fromarray(image).resize((width.size, height.size), Image.Resampling.BICUBIC)
+        return np.array(picture)
+
+    def _style(self, code: np.ndarray, origin: str) -> Style:
+        return Style(np.asarray(code, np.float32).reshape(-1), self._bundle.system, self._sha256(), origin)
+
+    def _sha256(self) -> str:
+        if self._weights_sha256 is None:
+            self._weights_sha256 = self._bundle.weights_sha256()
+        return self._weights_sha256
+
+
+@dataclass(frozen=True)
+class StylePath:
+    """Styles to pass through during a clip, evenly spaced; the way between two is eased, so that no corner shows."""
+
+    maker: StyleMaker
+    styles: tuple[Style, ...]
+
+    def at(self, position: float) -> Style:
+        """Gives the style at a position of the clip, 0 (its begin) to 1 (its end)."""
+        if len(self.styles) == 1:
+            return self.styles[0]
+        place = min(max(position, 0.0), 1.0) * (len(self.styles) - 1)
+        index = min(int(place), len(self.styles) - 2)
+        share = place - index
+        eased = share * share * (3 - 2 * share)
+        mixed = self.maker.mix(self.styles[index], self.styles[index + 1], eased)
+        return replace(mixed, origin=f"a path of {len(self.styles)} styles")
+
+
+def read_direction(path: str | Path) -> np.ndarray:
+    """Reads a direction file, as `i2i-rt edit` writes it: the array `direction`.
+
+    Raises:
+        I2IError: where there is none.
+    """
+    content = _arrays(Path(path), ("direction",), "direction file; 'i2i-rt edit … vector'")
+    return np.asarray(content["direction"], np.float32)
+
+
+def _arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise I2IError(f"there is no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise I2IError(f"{path} is no {what} writes one") from error
+
+
+def _slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+    """Gives the point on the arc between two codes, whose length goes evenly from one's to the other's."""
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    if min(lengths) < 1e-12:
+        return a + share * (b - a)
+    cosine = float(np.clip(np.dot(a / lengths[0], b / lengths[1]), -1, 1))
+    angle = np.arccos(cosine)
+    if np.sin(angle) < 1e-6:
+        return a + share * (b - a)
+    result: np.ndarray = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(angle)
+    return result
