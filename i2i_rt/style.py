@@ -168,7 +168,8 @@ class StyleMaker:
         """Raises `I2IError` where a style belongs to another model."""
         if style.weights_sha256 != self._sha256() or style.code.shape != (self.size,):
             raise I2IError(
-                f"{name} belongs to another model: {style.system} {style.weights_sha256[:12]}, {style.code.size} numbers; "
+                f"{name} belongs to another model: {style.system} {style.weights_sha256[:12]}, "
+                f"{style.code.size} numbers; "
                 f"{self._bundle.path} is {self._bundle.system} {self._sha256()[:12]}, {self.size} numbers"
             )
 
@@ -269,12 +270,13 @@ def _arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
 
 def _slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
     """Gives the point on the arc between two codes, whose length goes evenly from one's to the other's."""
-    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    line: np.ndarray = a + share * (b - a)
     if min(lengths) < 1e-12:
-        return a + share * (b - a)
+        return line
     cosine = float(np.clip(np.dot(a / lengths[0], b / lengths[1]), -1, 1))
     angle = np.arccos(cosine)
     if np.sin(angle) < 1e-6:
-        return a + share * (b - a)
+        return line
     result: np.ndarray = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(angle)
     return result
