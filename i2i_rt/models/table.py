@@ -9,7 +9,20 @@ from torch import Tensor, nn
 
 from i2i_rt.bundle import Bundle, Network
 from i2i_rt.errors import BundleError, I2IError, closest
-from i2i_rt.models import patch_sampler, patchgan, resnet, sincut, unet
+from i2i_rt.models import (
+    gpunit,
+    gpunit_encoders,
+    multiscale,
+    patch_sampler,
+    patchgan,
+    resnet,
+    sincut,
+    spade,
+    spade_encoder,
+    swapping,
+    swapping_discriminators,
+    unet,
+)
 
 NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "resnet-generator": (resnet.ResnetGeneratorConfig, resnet.ResnetGenerator),
@@ -18,6 +31,23 @@ NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "patch-sampler": (patch_sampler.PatchSamplerConfig, patch_sampler.PatchSampler),
     "sincut-generator": (sincut.SinCUTGeneratorConfig, sincut.SinCUTGenerator),
     "sincut-discriminator": (sincut.SinCUTDiscriminatorConfig, sincut.SinCUTDiscriminator),
+    "spade-generator": (spade.SpadeGeneratorConfig, spade.SpadeGenerator),
+    "spade-encoder": (spade_encoder.SpadeEncoderConfig, spade_encoder.SpadeEncoder),
+    "multiscale-discriminator": (multiscale.MultiscaleDiscriminatorConfig, multiscale.MultiscaleDiscriminator),
+    "gpunit-content-encoder": (gpunit_encoders.ContentEncoderConfig, gpunit_encoders.ContentEncoder),
+    "gpunit-style-encoder": (gpunit_encoders.StyleEncoderConfig, gpunit_encoders.StyleEncoder),
+    "gpunit-generator": (gpunit.GeneratorConfig, gpunit.Generator),
+    "gpunit-sampler": (gpunit_encoders.StyleSamplerConfig, gpunit_encoders.StyleSampler),
+    "swapping-encoder": (swapping.SwappingEncoderConfig, swapping.SwappingEncoder),
+    "swapping-generator": (swapping.SwappingGeneratorConfig, swapping.SwappingGenerator),
+    "swapping-discriminator": (
+        swapping_discriminators.SwappingDiscriminatorConfig,
+        swapping_discriminators.SwappingDiscriminator,
+    ),
+    "swapping-patch-discriminator": (
+        swapping_discriminators.SwappingPatchDiscriminatorConfig,
+        swapping_discriminators.SwappingPatchDiscriminator,
+    ),
 }
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import BundleError, closest
 from i2i_rt.models import table
-from i2i_rt.stages import single
+from i2i_rt.stages import gpunit, single
 from i2i_rt.stages.base import Stage
 
 # system -> what makes its stages from its networks
@@ -17,6 +17,7 @@ STAGES: dict[str, Callable[[Mapping[str, nn.Module]], list[Stage]]] = {
     "fastcut": single.stages,
     "sincut": single.stages,
     "pix2pix": single.stages,
+    "gpunit": gpunit.stages,
 }
 
 

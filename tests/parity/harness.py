@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.parity import single
+from tests.parity import gpunit, single, swapping
 from tests.parity.case import Answer, UnsupportedCase
 
-FAMILIES = (single,)
+FAMILIES = (single, gpunit, swapping)
 
 
 @dataclass(frozen=True)

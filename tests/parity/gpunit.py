@@ -1,0 +1,142 @@
+"""GP-UNIT: content encoder, generator with style encoder and sampler, prior distillation, pre-processing."""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from i2i_rt.checkpoint import read_nested
+from i2i_rt.importers import gpunit as importer
+from i2i_rt.importers.base import load_weights
+from i2i_rt.models import gpunit_prior
+from i2i_rt.preprocessing import resize_corners
+from tests.parity.case import Answer, UnsupportedCase, write_checkpoint
+
+SIZES = (8, 16, 32, 64, 128)  # of the content encoder's features, for images of 256x256, in the order of its list
+
+
+def find(case: Mapping[str, Any]) -> Answer | None:
+    """Gives what answers a case of GP-UNIT; None for other cases."""
+    if case["system"] != "GP-UNIT":
+        return None
+    answers: dict[str, Answer] = {
+        "content encoder": answer_content_encoder,
+        "generator": answer_generator,
+        "prior distillation": answer_prior,
+        "none: pre- and post-processing": answer_preprocessing,
+        "preprocessing": answer_preprocessing,
+    }
+    for name, answer in answers.items():
+        if case["network"].startswith(name):
+            return answer
+    return None
+
+
+def read_case(case: Mapping[str, Any], state: dict[str, Tensor]) -> tuple[Path, dict[str, Any]]:
+    """Writes the official file and reads it as the importer does."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = write_checkpoint(state, Path(folder) / case["checkpoint"]["file"])
+        return file, {key: _copied(value) for key, value in read_nested(file).items()}
+
+
+def _copied(value: Any) -> Any:
+    """Gives tensors of their own, as the file that they are mapped from goes."""
+    return value.clone() if isinstance(value, Tensor) else {key: _copied(inner) for key, inner in value.items()}
+
+
+def parts_of(case: Mapping[str, Any], state: dict[str, Tensor]) -> dict[str, tuple[Path, Mapping[str, Tensor]]]:
+    """Gives what the importer finds in the official file, each with the file."""
+    file, content = read_case(case, state)
+    return {name: (file, part) for name, part in importer.parts_of(content).items()}
+
+
+def resized(image: Tensor, size: int, *, corners: bool) -> Tensor:
+    return functional.interpolate(image, size=(size, size), mode="bilinear", align_corners=corners)
+
+
+def answer_content_encoder(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Encodes the image, which the official encoder itself brings to 256x256, and the test script in another way."""
+    encoder: Any = importer.built(*parts_of(case, state)["content encoder"], importer.content_encoder)
+    size, image = case["config"]["input_size"], inputs["image"]
+    features = encoder.features(resized(image, size, corners=False))
+    results = {"content": features[0]}
+    results |= {f"feature_{side}": feature for side, feature in zip(SIZES, features[1:], strict=True)}
+    if "content_script" in wanted:
+        results["content_script"] = encoder(resized(image, size, corners=True))[0]
+    return {name: result.numpy() for name, result in results.items()}
+
+
+def answer_generator(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Runs the generator on given features, with the picture's style and with sampled ones."""
+    parts = parts_of(case, state)
+    generator: Any = importer.built(*parts["generator"], importer.generator)
+    content, features = inputs["content"], (inputs["feature_16"], inputs["feature_32"])
+    results: dict[str, Tensor] = {}
+    style = importer.built(*parts["generator"], importer.style_encoder)(inputs["style_image"])
+    results["style"] = style
+    results["image"], masks = generator.decode(content, features, style)
+    results |= {"mask_16": masks[0], "mask_32": masks[1]}
+    for name in wanted:
+        if match := re.fullmatch(r"image_scale_(\d)", name):
+            results[name] = generator.decode(content, features, style, int(match[1]))[0]
+    if "image_without_skip" in wanted:
+        plain = importer.built(*parts["generator"], lambda part: importer.generator(part, skip=False))
+        results["image_without_skip"] = plain(content, (), style)
+    if "sampler" in parts:
+        sampler = importer.built(*parts["sampler"], importer.sampler)
+        results["sampled_style_eval"] = sampler(inputs["latent"])
+        results["sampled_style_train"] = sampler.train()(inputs["latent"])
+        if "image_sampled" in wanted:
+            results["image_sampled"] = generator(content, features, results["sampled_style_train"])
+    return _wanted(results, wanted)
+
+
+def answer_prior(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Runs the networks of the prior distillation on an image, and on the other image's content."""
+    _, content = read_case(case, state)
+    config, weights = gpunit_prior.read_official(content["ae_ema"])
+    network: Any = load_weights(gpunit_prior.PriorDistillation(config), weights, case["checkpoint"]["file"])
+    image, label, noise = inputs["image"], inputs["label"].long(), inputs["noise"]
+    encoded = network.content_encoder(image)[0]
+    results = {"content": encoded, "class_logits": network.classifier(encoded)}
+    results["image"], results["shape"] = network(image, label, noise)
+    styles = network.style_encoder(image)
+    swapped = (encoded + case["config"]["noise"] * noise).flip(0)
+    results["shape_swapped"] = network.decoder(swapped, network.embedding(label), styles)[1]
+    for level, (mean, deviation) in enumerate(styles):
+        results |= {f"style_{level}_mean": mean, f"style_{level}_std": deviation}
+    return _wanted(results, wanted)
+
+
+def answer_preprocessing(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Brings the decoded file to the network's size; writes pixels as the official script does, cut off."""
+    size = case["config"]["image_size"]
+    results: dict[str, Any] = {}
+    if "pixels" in inputs:
+        resized_pixels = resize_corners(inputs["pixels"].numpy(), size, size)
+        results["tensor"] = resized_pixels.transpose(2, 0, 1)[None] / np.float32(127.5) - 1
+    if "network_output" in inputs:
+        levels = (inputs["network_output"][0] + 1) * 127.5
+        results["written_pixels"] = levels.to(torch.uint8).permute(1, 2, 0).numpy()
+    return results
+
+
+def _wanted(results: Mapping[str, Tensor], wanted: set[str]) -> dict[str, Any]:
+    unknown = wanted - set(results)
+    if unknown:
+        raise UnsupportedCase(f"outputs {', '.join(sorted(unknown))}")
+    return {name: results[name].numpy() for name in wanted}
