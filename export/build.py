@@ -83,17 +83,17 @@ def _keep(
 
 
 def _metadata(bundle: Bundle, stage: Stage, precision: str, weights: str) -> dict[str, str]:
-    height = stage.spec.inputs[0].axes[1]
+    axes = {axis.name: axis for tensor in stage.spec.inputs for axis in tensor.axes}
+    height = axes.get("H")
+    size = {} if height is None else {"i2i_rt.size_multiple": str(height.multiple), "i2i_rt.size_low": str(height.low)}
     return {
         "i2i_rt.version": __version__,
         "i2i_rt.system": bundle.system,
         "i2i_rt.stage": stage.spec.name,
         "i2i_rt.precision": precision,
         "i2i_rt.weights_sha256": weights,
-        "i2i_rt.size_multiple": str(height.multiple),
-        "i2i_rt.size_low": str(height.low),
         "i2i_rt.frames": "uint8 RGB [N, H, W, 3]",
-    }
+    } | size
 
 
 def _require(name: str) -> None:

@@ -31,7 +31,8 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
     module = copy.deepcopy(stage.module)
     if precision == "fp16":
         module = module.half()
-    examples = tuple(_example(spec) for spec in stage.spec.inputs)
+    lengths: dict[str, int] = {}
+    examples = tuple(_example(spec, lengths) for spec in stage.spec.inputs)
     dims: dict[str, Any] = {}
     shapes = tuple(_dynamic(spec, dims) for spec in stage.spec.inputs)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
@@ -55,13 +56,12 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
     program.save(file)
 
 
-def _example(spec: TensorSpec) -> torch.Tensor:
+def _example(spec: TensorSpec, lengths: dict[str, int]) -> torch.Tensor:
     """Gives zeros of a shape that no trace can mistake for a constant: every dynamic axis another length above 1."""
-    lengths = []
     for position, axis in enumerate(spec.axes):
-        smallest = max(axis.low, axis.multiple)
-        lengths.append(axis.size or (1 + position) * smallest + (smallest if position == 0 else 0))
-    return torch.zeros(lengths, dtype=getattr(torch, spec.dtype))
+        smallest = axis.fit(1)
+        lengths.setdefault(axis.name, (1 + position) * smallest + (smallest if position == 0 else 0))
+    return torch.zeros([axis.size or lengths[axis.name] for axis in spec.axes], dtype=getattr(torch, spec.dtype))
 
 
 def _dynamic(spec: TensorSpec, dims: dict[str, Any]) -> dict[int, Any]:

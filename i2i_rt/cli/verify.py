@@ -59,10 +59,9 @@ def verify_and_print(bundle: "Bundle", arguments: argparse.Namespace) -> int:
     console.print(verify.table(records))
     failed = [record for record in records if not record.passed]
     for record in failed:
-        figure = "equal" if record.psnr_db is None else f"{record.psnr_db:.1f} dB"
         console.print(
-            f"{record.file} in {record.precision} is below the gate: {figure}, {record.non_finite} NaN/Inf; "
-            f"gate {record.gate_db:g} dB",
+            f"{record.file} in {record.precision} is below the gate: {verify.fidelity(record)}, "
+            f"{record.non_finite} NaN/Inf",
             style="red",
             soft_wrap=True,
         )

@@ -122,7 +122,7 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Ch
         if row.format is not None and (artifact is None or artifact.sha256 != record["artifact_sha256"]):
             continue
         here = record["machine"] == machine
-        figures = f"{record['psnr_db']:.0f} dB" if record["psnr_db"] is not None else "exact"
+        figures = f"{record['psnr_db']:.0f} dB" if record["psnr_db"] is not None else "no loss"
         reason = (
             f"fastest verified here: {record['median_ms']:.0f} ms at 256x256, {figures}"
             if here

@@ -1,0 +1,96 @@
+"""What a stage is tried on: photographs, label maps made from them, styles and codes of the network's own."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from i2i_rt.bundle import Bundle
+from i2i_rt.runtime.session import Session
+from i2i_rt.spec import StageSpec, TensorSpec
+
+Inputs = dict[str, np.ndarray]
+
+
+class Trial:
+    """Makes inputs for every stage of a bundle.
+
+    Args:
+        bundle: whose stages are tried.
+        reference: the network itself; codes that a stage takes are made with it.
+        photographs: RGB `[H, W, 3]`, uint8, of any size.
+    """
+
+    def __init__(self, bundle: Bundle, reference: Session, photographs: Sequence[np.ndarray]) -> None:
+        self._bundle, self._reference, self._photographs = bundle, reference, photographs
+
+    def inputs(self, stage: str, size: tuple[int, int], batch: int) -> Inputs:
+        """Gives a stage's inputs for frames of a height and width; fixed axes keep their own lengths."""
+        spec = self._bundle.stages[stage]
+        random = np.random.Generator(np.random.PCG64(0))
+        lengths = {"N": batch, "H": size[0], "W": size[1]}
+        codes = self._codes(spec, size, batch)
+        for name, code in codes.items():
+            tensor = next(tensor for tensor in spec.inputs if tensor.name == name)
+            lengths |= {axis.name: length for axis, length in zip(tensor.axes, code.shape, strict=True)}
+        return {
+            tensor.name: codes[tensor.name] if tensor.name in codes else self._made(tensor, lengths, random)
+            for tensor in spec.inputs
+        }
+
+    def _codes(self, spec: StageSpec, size: tuple[int, int], batch: int) -> Inputs:
+        """Gives those inputs that other stages of the network make from photographs: styles, structure codes."""
+        stages, wanted = self._bundle.stages, {tensor.name for tensor in spec.inputs}
+        codes: Inputs = {}
+        for maker in ("encode", "style_from_image", "style_from_noise"):
+            made = {tensor.name for tensor in stages[maker].outputs} & wanted if maker in stages else set()
+            if spec.name != maker and made - codes.keys():
+                outputs = self._reference.run(maker, self.inputs(maker, size, batch))
+                codes |= {name: outputs[name] for name in sorted(made - codes.keys())}
+        return codes
+
+    def _made(self, tensor: TensorSpec, lengths: dict[str, int], random: np.random.Generator) -> np.ndarray:
+        shape = [axis.size or lengths[axis.name] for axis in tensor.axes]
+        if tensor.name in ("frames", "reference"):
+            return self._frames(shape)
+        if tensor.name == "labels":
+            return self._labels(shape)
+        if tensor.name == "edges":
+            return _edges(self._labels(shape))
+        if tensor.name == "domain":
+            domains = self._bundle.style.domains if self._bundle.style is not None else ()
+            return np.arange(shape[0], dtype=np.int64) % max(len(domains), 1)
+        if tensor.name in ("statistics", "momentum"):
+            # a stage with memory is told to keep none, so that it must give the plain translation
+            return np.zeros(shape, tensor.dtype)
+        if tensor.name.endswith("mask"):
+            return random.random(shape).astype(tensor.dtype)
+        return random.standard_normal(shape).astype(tensor.dtype)
+
+    def _frames(self, shape: list[int]) -> np.ndarray:
+        count, height, width, _ = shape
+        return np.stack([
+            cv2.resize(
+                self._photographs[index % len(self._photographs)], (width, height), interpolation=cv2.INTER_AREA
+            )
+            for index in range(count)
+        ])  # fmt: skip
+
+    def _labels(self, shape: list[int]) -> np.ndarray:
+        """Gives label maps with a photograph's shapes: its grey levels, blurred, stand for the classes."""
+        classes = len(self._bundle.labels.names) if self._bundle.labels is not None else 2
+        grey = self._frames([*shape, 3]).mean(axis=3)
+        side = max(min(shape[1:]) // 8, 1) | 1
+        smooth = np.stack([cv2.GaussianBlur(picture, (side, side), 0) for picture in grey])
+        return (smooth * classes / 256).astype(np.uint8)
+
+
+def _edges(labels: np.ndarray) -> np.ndarray:
+    edges = np.zeros_like(labels)
+    for axis in (1, 2):
+        differs = (np.diff(labels.astype(np.int16), axis=axis) != 0).astype(np.uint8)
+        before = [(0, 0)] * 3
+        after = [(0, 0)] * 3
+        before[axis], after[axis] = (0, 1), (1, 0)
+        edges |= np.pad(differs, before) | np.pad(differs, after)
+    return edges
