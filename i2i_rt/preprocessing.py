@@ -2,6 +2,7 @@
 
 `resize` squeezes to a square, `fixed` to `crop_size` by `crop_size / aspect_ratio`; `scale_width` and
 `scale_shortside` keep the proportions; `none` keeps the size.
+MUNIT's `short_side` shrinks as well as enlarges, and truncates the longer side.
 CUT rounds both sides to multiples of 4 in every mode, CycleGAN and pix2pix in the mode `none` only.
 """
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from i2i_rt.errors import I2IError
 
-Mode = Literal["none", "resize", "fixed", "scale_width", "scale_shortside"]
+Mode = Literal["none", "resize", "fixed", "scale_width", "scale_shortside", "short_side"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Preprocessing:
             scale = self.load_size / min(width, height)
             return round(width * scale), round(height * scale)
         if self.mode == "short_side":
-            return tuple(int(self.load_size * side / min(width, height)) for side in (width, height))  # type: ignore
+            short = min(width, height)
+            return int(self.load_size * width / short), int(self.load_size * height / short)
         return width, height
 
     def __call__(self, image: np.ndarray) -> np.ndarray:

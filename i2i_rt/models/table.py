@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from i2i_rt.bundle import Bundle, Network
 from i2i_rt.errors import BundleError, I2IError, closest
 from i2i_rt.models import (
+    bicyclegan,
     gpunit,
     gpunit_encoders,
     multiscale,
+    munit,
     patch_sampler,
     patchgan,
     resnet,
@@ -22,6 +24,7 @@ from i2i_rt.models import (
     swapping,
     swapping_discriminators,
     unet,
+    unit,
 )
 
 NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
@@ -48,6 +51,15 @@ NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
         swapping_discriminators.SwappingPatchDiscriminatorConfig,
         swapping_discriminators.SwappingPatchDiscriminator,
     ),
+    "munit-content-encoder": (munit.ContentEncoderConfig, munit.ContentEncoder),
+    "munit-style-encoder": (munit.StyleEncoderConfig, munit.StyleEncoder),
+    "munit-decoder": (munit.DecoderConfig, munit.Decoder),
+    "munit-discriminator": (munit.ScalesDiscriminatorConfig, munit.ScalesDiscriminator),
+    "unit-shared-encoder": (unit.SharedEncoderConfig, unit.SharedEncoder),
+    "unit-shared-decoder": (unit.SharedDecoderConfig, unit.SharedDecoder),
+    "bicyclegan-generator": (bicyclegan.BicycleGANGeneratorConfig, bicyclegan.BicycleGANGenerator),
+    "bicyclegan-encoder": (bicyclegan.BicycleGANEncoderConfig, bicyclegan.BicycleGANEncoder),
+    "bicyclegan-discriminator": (bicyclegan.BicycleGANDiscriminatorConfig, bicyclegan.BicycleGANDiscriminator),
 }
 
 
