@@ -13,20 +13,27 @@ def binomial_filter(taps: tuple[int, ...]) -> Tensor:
 
 
 class Blur(nn.Module):
-    """Depthwise low-pass with zero padding `(before, after)` on both axes, `[N, C, H, W]`."""
+    """Depthwise low-pass with padding `(before, after)` on both axes, zeros or reflected edges, `[N, C, H, W]`."""
 
     def __init__(
-        self, channels: int, taps: tuple[int, ...], padding: tuple[int, int], *, stride: int = 1, gain: float = 1
+        self,
+        channels: int,
+        taps: tuple[int, ...],
+        padding: tuple[int, int],
+        *,
+        stride: int = 1,
+        gain: float = 1,
+        reflect: bool = False,
     ) -> None:
         super().__init__()
-        self.stride, self.padding = stride, padding
+        self.stride, self.padding, self.mode = stride, padding, "reflect" if reflect else "constant"
         kernel = binomial_filter(taps) * gain
         self.register_buffer("kernel", kernel.repeat(channels, 1, 1, 1), persistent=False)
         self.kernel: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         before, after = self.padding
-        x = functional.pad(x, (before, after, before, after))
+        x = functional.pad(x, (before, after, before, after), mode=self.mode)
         return functional.conv2d(x, self.kernel, stride=self.stride, groups=x.shape[1])
 
 

@@ -5,21 +5,14 @@ blurred reductions, one demodulated up-sampling convolution with noise. There is
 """
 
 import itertools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError
-from i2i_rt.models.norm import tiled
-from i2i_rt.models.resample import Blur
-
-BLUR_TAPS = (1, 3, 3, 1)
+from i2i_rt.models.modulated import EqualizedConv, EqualizedLinear, EqualizedResidualBlock, StyledConv, activate
 
 
 @dataclass(frozen=True)
@@ -40,88 +33,6 @@ class SinCUTDiscriminatorConfig:
 
     in_channels: int = 3
     widths: tuple[int, ...] = (32, 64, 128, 256, 384)  # at 64, 32, 16, 8 and 4 pixels
-
-
-def activate(x: Tensor) -> Tensor:
-    return functional.leaky_relu(x, 0.2) * math.sqrt(2)
-
-
-class EqualizedConv(nn.Module):
-    """Convolution whose stored weight has variance one; `down` blurs and halves, `activated` adds bias and ReLU."""
-
-    def __init__(
-        self, channels: int, out_channels: int, size: int, *, down: bool = False, activated: bool = True
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, channels, size, size))
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if activated else None
-        self.scale = 1 / math.sqrt(channels * size**2)
-        self.blur = Blur(channels, BLUR_TAPS, (2, 2) if size == 3 else (1, 1)) if down else None
-        self.stride, self.padding = (2, 0) if down else (1, size // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.blur is not None:
-            x = self.blur(x)
-        x = functional.conv2d(x, self.weight * self.scale, self.bias, self.stride, self.padding)
-        return x if self.bias is None else activate(x)
-
-
-class EqualizedLinear(nn.Module):
-    """Linear layer whose stored weight has variance one; the bias is stored as it is used."""
-
-    def __init__(self, channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, channels))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight / math.sqrt(self.weight.shape[1]), self.bias)
-
-
-class EqualizedResidualBlock(nn.Module):
-    """`(f(x) + skip(x)) / sqrt(2)`, at half the resolution where `down`."""
-
-    def __init__(self, channels: int, out_channels: int, *, down: bool) -> None:
-        super().__init__()
-        self.conv1 = EqualizedConv(channels, channels, 3)
-        self.conv2 = EqualizedConv(channels, out_channels, 3, down=down)
-        self.skip = EqualizedConv(channels, out_channels, 1, down=True, activated=False) if down else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
-        return result
-
-
-class DemodulatedUpsample(nn.Module):
-    """Doubles height and width by a transposed convolution of unit-norm filters, adds noise, activates."""
-
-    PERIOD = 128
-
-    def __init__(self, channels: int, out_channels: int, noise_seed: int | None) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, channels, 3, 3))
-        self.noise_strength = nn.Parameter(torch.zeros(1))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.blur = Blur(out_channels, BLUR_TAPS, (1, 1), gain=4)
-        noise = None
-        if noise_seed is not None:
-            drawn = np.random.Generator(np.random.PCG64(noise_seed)).standard_normal((1, 1, self.PERIOD, self.PERIOD))
-            noise = torch.from_numpy(drawn.astype("float32"))
-        self.noise: Tensor | None
-        self.register_buffer("noise", noise, persistent=False)
-
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """`noise` `[N, 1, 2H, 2W]` stands in for what is drawn in training and kept fixed at test time."""
-        weight = self.weight / math.sqrt(self.weight[0].numel())
-        weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
-        x = self.blur(functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
-        if noise is None and self.training:
-            noise = torch.randn_like(x[:, :1])
-        elif noise is None and self.noise is not None:
-            noise = tiled(self.noise, x).to(x.dtype)
-        if noise is not None:
-            x = x + self.noise_strength * noise
-        return activate(x + self.bias[:, None, None])
 
 
 class SinCUTGenerator(nn.Module):
@@ -146,7 +57,7 @@ class SinCUTGenerator(nn.Module):
         )
         self.decoder = nn.Sequential(
             *(EqualizedResidualBlock(inner, inner, down=False) for _ in range(config.blocks)),
-            DemodulatedUpsample(inner, width, config.noise_seed),
+            StyledConv(inner, width, up=True, noise_seed=config.noise_seed),
             EqualizedConv(width, config.out_channels, 1),
         )
 
@@ -157,7 +68,7 @@ class SinCUTGenerator(nn.Module):
         """Gives the translated image from the output of the encoder's layer `index`, one of `features`."""
         x = self.encoder[index + 1 :](feature)
         for layer in self.decoder:
-            x = layer(x, noise) if isinstance(layer, DemodulatedUpsample) else layer(x)
+            x = layer(x, noise=noise) if isinstance(layer, StyledConv) else layer(x)
         result: Tensor = x
         return result
 

@@ -1,0 +1,168 @@
+"""Swapping Autoencoder: encoder, generator, both discriminators, pre-processing."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from i2i_rt.checkpoint import read_state
+from i2i_rt.importers import swapping as importer
+from i2i_rt.models.swapping import SwappingGenerator
+from i2i_rt.models.swapping_discriminators import SwappingDiscriminator, crops
+from i2i_rt.preprocessing import Preprocessing, to_unit_range
+from tests.parity.case import Answer, UnsupportedCase, write_checkpoint
+
+Parts = Mapping[str, Mapping[str, Tensor]]
+
+
+def find(case: Mapping[str, Any]) -> Answer | None:
+    """Gives what answers a case of this system; None for other cases."""
+    if case["system"].strip().lower() != "swapping autoencoder":
+        return None
+    network = case["network"].lower()
+    if network.startswith("preprocessing"):
+        return answer_preprocessing
+    if "loss" in network:
+        return None
+    return answer_networks
+
+
+def import_parts(state: dict[str, Tensor]) -> Parts:
+    """Writes the official file and splits it as the importer does."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = write_checkpoint(state, Path(folder) / "latest_checkpoint.pth")
+        return importer.split(read_state(file), file.name)
+
+
+def answer_networks(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Runs the networks that the file has and the wanted outputs need."""
+    parts = import_parts(state)
+    found: dict[str, Tensor] = {}
+    if wanted & {"discriminator", "discriminator_features"}:
+        found |= discriminator(parts, inputs)
+    if any("patch" in name or name.startswith(("reference_", "target_")) for name in wanted):
+        found |= patch_discriminator(parts, inputs, case["config"])
+    if "E" in parts:
+        found |= autoencoder(parts, inputs, noise=case["config"].get("netG_use_noise", True))
+    if missing := wanted - set(found):
+        raise UnsupportedCase(f"outputs {sorted(missing)}")
+    return {name: found[name].numpy() for name in wanted}
+
+
+def autoencoder(parts: Parts, inputs: dict[str, Tensor], *, noise: bool) -> dict[str, Tensor]:
+    structure, texture = importer.read_encoder(parts, "the case")(inputs["image"])
+    found = {"structure": structure, "texture": texture}
+    if "G" not in parts:
+        return found
+    generator = importer.read_generator(parts, "the case", noise=noise)
+    silence = [torch.zeros(1, 1, 1, 1) for _ in generator.noisy_layers()]
+    found |= watched(generator, structure[:1], texture[:1], silence)
+    found["swap"] = generator(structure[:1], texture[1:2], silence)
+    if "texture_mask" in inputs:
+        first, second = texture[0, :, None, None], texture[1, :, None, None]
+        mask = inputs["texture_mask"]
+        found["regional"] = generator(structure[:1], first * (1 - mask) + second * mask, silence)
+    maps = noise_maps(generator, inputs)
+    if maps:
+        found["reconstruction_noise"] = generator(structure[:1], texture[:1], maps)
+    return found
+
+
+def watched(generator: SwappingGenerator, structure: Tensor, texture: Tensor, noise: list[Tensor]) -> dict[str, Tensor]:
+    """Gives the image and what lies on the way to it."""
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        generator.modulation.register_forward_hook(lambda _, __, output: seen.update(modulated=output)),
+        generator.head[-1].register_forward_hook(lambda _, __, output: seen.update(head=output)),
+    ]
+    seen["reconstruction"] = generator(structure, texture, noise)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def noise_maps(generator: SwappingGenerator, inputs: dict[str, Tensor]) -> list[Tensor]:
+    """Gives the case's noise in the order of the layers: the head's, then those of 16, 32, … places a side."""
+    names = [name for name in inputs if name.startswith("noise/")]
+
+    def order(name: str) -> tuple[bool, int, str]:
+        block, layer = name.removeprefix("noise/").split(".")[:2]
+        return block.startswith("Up"), int("".join(filter(str.isdigit, block))), layer
+
+    maps = [inputs[name] for name in sorted(names, key=order)]
+    return maps[: len(generator.noisy_layers())]
+
+
+def discriminator(parts: Parts, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    network = importer.read_discriminator(parts, "the case")
+    assert isinstance(network, SwappingDiscriminator)
+    seen: dict[str, Tensor] = {}
+    hook = network.final_conv.register_forward_hook(lambda _, __, output: seen.update(discriminator_features=output))
+    seen["discriminator"] = network(inputs["image"])
+    hook.remove()
+    return seen
+
+
+def patch_discriminator(parts: Parts, inputs: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    network = importer.read_patch_discriminator(parts, "the case")
+    cut = {
+        who: crops(
+            inputs[f"{who}_source"],
+            config["patch_size"],
+            inputs[f"{who}_flip"],
+            inputs[f"{who}_scale"],
+            inputs[f"{who}_offset"],
+            scales=(config["patch_min_scale"], config["patch_max_scale"]),
+        )
+        for who in ("reference", "target")
+    }
+    shared, single = network.features(cut["reference"], average=True), network.features(cut["reference"])
+    target = network.features(cut["target"])
+    return {
+        "reference_crops": cut["reference"],
+        "target_crops": cut["target"],
+        "reference_features": shared,
+        "reference_features_single": single,
+        "target_features": target,
+        "patch_logits": network(shared, target),
+        "patch_logits_single": network(single, target),
+    }
+
+
+def answer_preprocessing(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Prepares the decoded files in each of the modes that the case names, and converts the network's output."""
+    results: dict[str, Any] = {}
+    for name, options in case["config"]["modes"].items():
+        prepare = Preprocessing(
+            options["preprocess"],
+            options["load_size"],
+            options["crop_size"],
+            multiple=16,
+            round_always=True,
+            exact=True,
+        )
+        results[name] = to_unit_range(prepare(inputs["image_file"].numpy()))
+        if "wide_image_file" in inputs:
+            results[f"{name}_wide"] = to_unit_range(prepare(inputs["wide_image_file"].numpy()))
+    if "network_output" in inputs:
+        results["uint8"] = results["uint8_grid"] = truncated(inputs["network_output"])
+    if missing := wanted - set(results):
+        raise UnsupportedCase(f"outputs {sorted(missing)}")
+    return results
+
+
+def truncated(image: Tensor) -> np.ndarray:
+    """Gives a picture `[1, 3, H, W]` as the official script saves it, `[H, W, 3]` uint8.
+
+    The stages round to the nearest level instead; this one is only here to be compared.
+    """
+    levels = ((image[0].clamp(-1, 1) + 1) * 0.5 * 255).byte()
+    return levels.permute(1, 2, 0).numpy()
