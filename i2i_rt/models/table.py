@@ -11,6 +11,7 @@ from i2i_rt.bundle import Bundle, Network
 from i2i_rt.errors import BundleError, I2IError, closest
 from i2i_rt.models import (
     bicyclegan,
+    fan,
     gpunit,
     gpunit_encoders,
     multiscale,
@@ -21,8 +22,10 @@ from i2i_rt.models import (
     sincut,
     spade,
     spade_encoder,
+    stargan,
     swapping,
     swapping_discriminators,
+    tunit,
     unet,
     unit,
 )
@@ -60,6 +63,13 @@ NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "bicyclegan-generator": (bicyclegan.BicycleGANGeneratorConfig, bicyclegan.BicycleGANGenerator),
     "bicyclegan-encoder": (bicyclegan.BicycleGANEncoderConfig, bicyclegan.BicycleGANEncoder),
     "bicyclegan-discriminator": (bicyclegan.BicycleGANDiscriminatorConfig, bicyclegan.BicycleGANDiscriminator),
+    "stargan-generator": (stargan.StarGANGeneratorConfig, stargan.StarGANGenerator),
+    "stargan-mapping-network": (stargan.MappingNetworkConfig, stargan.MappingNetwork),
+    "stargan-style-encoder": (stargan.StarGANStyleEncoderConfig, stargan.StarGANStyleEncoder),
+    "stargan-discriminator": (stargan.StarGANDiscriminatorConfig, stargan.StarGANDiscriminator),
+    "face-alignment": (fan.FaceAlignmentConfig, fan.FaceAlignment),
+    "tunit-generator": (tunit.TUNITGeneratorConfig, tunit.TUNITGenerator),
+    "tunit-guiding-network": (tunit.GuidingNetworkConfig, tunit.GuidingNetwork),
 }
 
 
