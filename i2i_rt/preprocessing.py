@@ -57,7 +57,8 @@ class Preprocessing:
         """Resizes an RGB picture `[H, W, 3]`, uint8."""
         if self.resample == "corners":
             height, width = image.shape[:2]
-            return np.rint(resize_corners(image, *self.size(width, height))).astype(np.uint8)
+            levels: np.ndarray = np.rint(resize_corners(image, *self.size(width, height))).astype(np.uint8)
+            return levels
         filter_ = Image.Resampling.BICUBIC if self.resample == "bicubic" else Image.Resampling.BILINEAR
         picture = Image.fromarray(image)
         picture = _resized(picture, self.size(*picture.size), filter_)

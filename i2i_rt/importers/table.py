@@ -7,7 +7,7 @@ from pathlib import Path
 
 from i2i_rt.bundle import Bundle, Provenance, sha256_of
 from i2i_rt.errors import I2IError, closest
-from i2i_rt.importers import gpunit, options_file, single
+from i2i_rt.importers import bicyclegan, gpunit, options_file, single, spade, stargan, swapping, tunit
 from i2i_rt.importers.base import Imported, Options
 from i2i_rt.models import table
 from i2i_rt.stages.table import stages_of
@@ -17,6 +17,12 @@ Importer = Callable[[Sequence[Path], Options], Imported]
 IMPORTERS: dict[str, Importer] = {
     **{system: partial(single.read, system) for system in single.GENERATORS},
     "gpunit": gpunit.read,
+    "bicyclegan": bicyclegan.read,
+    "spade": spade.read,
+    "swapping": swapping.read,
+    "starganv2": stargan.read,
+    "smoothing": stargan.read,
+    "tunit": tunit.read,
 }
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import BundleError, closest
 from i2i_rt.models import table
-from i2i_rt.stages import gpunit, single
+from i2i_rt.stages import bicyclegan, gpunit, single, spade, stargan, swapping, tunit
 from i2i_rt.stages.base import Stage
 
 # system -> what makes its stages from its networks
@@ -18,6 +18,12 @@ STAGES: dict[str, Callable[[Mapping[str, nn.Module]], list[Stage]]] = {
     "sincut": single.stages,
     "pix2pix": single.stages,
     "gpunit": gpunit.stages,
+    "bicyclegan": bicyclegan.stages,
+    "spade": spade.stages,
+    "swapping": swapping.stages,
+    "starganv2": stargan.stages,
+    "smoothing": stargan.stages,
+    "tunit": tunit.stages,
 }
 
 

@@ -1,0 +1,29 @@
+"""Spectral norm (Miyato et al. 2018, arXiv:1802.05957) as it is stored in official files, divided out once."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+ORIGINAL, LEFT, RIGHT = "weight_orig", "weight_u", "weight_v"
+
+
+def fold_spectral_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gives a state dict with `weight` in place of each `weight_orig`, `weight_u` and `weight_v`.
+
+    `weight_orig` `[out, …]` is divided by `sigma = u · W v`, with W as `[out, rest]` and the vectors as stored: they
+    are what the trained network used, and another estimate of the same norm gives another picture. A weight whose
+    vectors are missing is left as it is, so that the loader names it.
+    """
+    folded: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        prefix, _, name = key.rpartition(".")
+        left, right = state.get(f"{prefix}.{LEFT}"), state.get(f"{prefix}.{RIGHT}")
+        original = state.get(f"{prefix}.{ORIGINAL}")
+        if name not in (ORIGINAL, LEFT, RIGHT) or original is None or left is None or right is None:
+            folded[key] = tensor
+        elif name == ORIGINAL:
+            wide = original.float()
+            sigma = torch.dot(left.float(), torch.mv(wide.flatten(1), right.float()))
+            folded[f"{prefix}.weight"] = wide / sigma
+    return folded
