@@ -31,6 +31,11 @@ def to_frames(image: Tensor) -> Tensor:
     return levels.permute(0, 2, 3, 1)
 
 
+def square_frames_spec(name: str, side: int) -> TensorSpec:
+    """Describes RGB frames `[N, side, side, 3]`, uint8, of a network that takes no other size."""
+    return TensorSpec(name, "uint8", (Axis("N"), Axis("H", size=side), Axis("W", size=side), Axis("C", size=3)))
+
+
 def vector_spec(name: str, size: int, dtype: str = "float32") -> TensorSpec:
     """Describes one vector per frame, `[N, size]`: a style code, say, or the noise that it is drawn from."""
     return TensorSpec(name, dtype, (Axis("N"), Axis(name, size=size)))
