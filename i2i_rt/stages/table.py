@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import nn
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import BundleError, closest
 from i2i_rt.models import table
 from i2i_rt.stages import bicyclegan, gpunit, single, spade, stargan, swapping, tunit
+from i2i_rt.stages.baked import baked
 from i2i_rt.stages.base import Stage
+
+BAKED = "baked."  # before the names of constant inputs among a bundle's weights
 
 # system -> what makes its stages from its networks
 STAGES: dict[str, Callable[[Mapping[str, nn.Module]], list[Stage]]] = {
@@ -40,4 +44,8 @@ def stages_of(system: str, networks: Mapping[str, nn.Module]) -> dict[str, Stage
 
 def load_stages(bundle: Bundle) -> dict[str, Stage]:
     """Gives a bundle's stages with its weights, in float32 on the CPU."""
-    return stages_of(bundle.system, table.load(bundle))
+    stages = stages_of(bundle.system, table.load(bundle))
+    constants = {
+        key.removeprefix(BAKED): torch.from_numpy(array) for key, array in bundle.weights(prefix=BAKED).items()
+    }
+    return {"translate": baked(stages["translate"], constants)} if constants else stages
