@@ -11,6 +11,7 @@ from i2i_rt.bundle import Bundle, Network
 from i2i_rt.errors import BundleError, I2IError, closest
 from i2i_rt.models import (
     bicyclegan,
+    digits,
     fan,
     gpunit,
     gpunit_encoders,
@@ -19,6 +20,7 @@ from i2i_rt.models import (
     patch_sampler,
     patchgan,
     resnet,
+    segmentation,
     sincut,
     spade,
     spade_encoder,
@@ -70,6 +72,10 @@ NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "face-alignment": (fan.FaceAlignmentConfig, fan.FaceAlignment),
     "tunit-generator": (tunit.TUNITGeneratorConfig, tunit.TUNITGenerator),
     "tunit-guiding-network": (tunit.GuidingNetworkConfig, tunit.GuidingNetwork),
+    "drn": (segmentation.DilatedResnetConfig, segmentation.DilatedResnet),
+    "fcn8s": (segmentation.FCN8sConfig, segmentation.FCN8s),
+    "lenet": (digits.LeNetConfig, digits.LeNet),
+    "dtn": (digits.DTNConfig, digits.DTN),
 }
 
 
