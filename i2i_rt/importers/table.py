@@ -7,7 +7,19 @@ from pathlib import Path
 
 from i2i_rt.bundle import Bundle, Provenance, sha256_of
 from i2i_rt.errors import I2IError, closest
-from i2i_rt.importers import bicyclegan, gpunit, options_file, single, spade, stargan, swapping, tunit
+from i2i_rt.importers import (
+    bicyclegan,
+    cycada,
+    gpunit,
+    munit,
+    options_file,
+    single,
+    spade,
+    stargan,
+    swapping,
+    tunit,
+    unit,
+)
 from i2i_rt.importers.base import Imported, Options
 from i2i_rt.models import table
 from i2i_rt.stages.table import stages_of
@@ -23,6 +35,9 @@ IMPORTERS: dict[str, Importer] = {
     "starganv2": stargan.read,
     "smoothing": stargan.read,
     "tunit": tunit.read,
+    "munit": munit.read,
+    "unit": unit.read,
+    "cycada": cycada.read,
 }
 
 
@@ -55,6 +70,7 @@ def import_checkpoint(
     words = Options(options, options_file.read_options(saved) if saved is not None else None)
     found = IMPORTERS[system](paths, words)
     words.refuse_unknown(system)
+    sources = found.files or paths
     return Bundle.create(
         output,
         system=system,
@@ -62,7 +78,7 @@ def import_checkpoint(
         stages={name: stage.spec for name, stage in stages_of(system, found.networks).items()},
         weights=table.weights_of(found.networks),
         provenance=Provenance(
-            ", ".join(path.name for path in paths), " ".join(sha256_of(path) for path in paths), found.notes
+            ", ".join(path.name for path in sources), " ".join(sha256_of(path) for path in sources), found.notes
         ),
         preprocessing=asdict(found.preprocessing),
         style=found.style,

@@ -98,7 +98,10 @@ class SwappingEncoder(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Gives structure `[N, S, H / multiple, W / multiple]` and texture `[N, T]`, both float32."""
         features = self._features(image)
-        return unit(self.to_structure(features)), self._texture(features)
+        return self._structure(features), self._texture(features)
+
+    def structure(self, image: Tensor) -> Tensor:
+        return self._structure(self._features(image))
 
     def texture(self, image: Tensor) -> Tensor:
         return self._texture(self._features(image))
@@ -106,6 +109,9 @@ class SwappingEncoder(nn.Module):
     def _features(self, image: Tensor) -> Tensor:
         features: Tensor = self.down(self.from_rgb(image))
         return features
+
+    def _structure(self, features: Tensor) -> Tensor:
+        return unit(self.to_structure(features))
 
     def _texture(self, features: Tensor) -> Tensor:
         x = self.texture_down(features)
