@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch.export import Dim
 
+from i2i_rt.export.fold import fold
 from i2i_rt.spec import TensorSpec
+from i2i_rt.stages.baked import Baked
 from i2i_rt.stages.base import Stage
 
 OPSET = 20
@@ -38,6 +40,8 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
         # the exporter warns of its own deprecated internals, which nobody who exports can change
         warnings.simplefilter("ignore")
+        if isinstance(module, Baked):
+            module = fold(torch.export.export(module, examples, dynamic_shapes=(shapes,)).module())
         program = torch.onnx.export(
             module,
             examples,

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from i2i_rt import __version__
 from i2i_rt.errors import BundleError
@@ -153,14 +153,15 @@ class Bundle:
         """The stage that the bundle is for: `translate`, or the first one of a network that translates nothing."""
         return "translate" if "translate" in self.stages else next(iter(self.stages))
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """Reads the weights, keys `<network>.<parameter>`.
+    def weights(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """Reads the weights, keys `<network>.<parameter>`; with a prefix, those whose keys begin with it.
 
         Raises:
             BundleError: where the file is missing or damaged.
         """
         try:
-            return load_file(self._weights_file)
+            with safe_open(self._weights_file, framework="numpy") as content:
+                return {key: content.get_tensor(key) for key in content.keys() if key.startswith(prefix)}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise BundleError(f"the weights {self._weights_file} cannot be read: {error}") from error
 
