@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ class Imported:
         notes: what a user should know: what was left out, what is done in another way.
         preprocessing: what the official test script does to a picture.
         style, labels: of systems that have them.
+        files: that were read, where what was given only leads to them, as the folder of a TensorFlow checkpoint does.
     """
 
     networks: Mapping[str, nn.Module]
@@ -26,6 +28,7 @@ class Imported:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     style: StyleInfo | None = None
     labels: LabelInfo | None = None
+    files: tuple[Path, ...] = ()
 
 
 class Options:

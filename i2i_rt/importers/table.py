@@ -10,12 +10,14 @@ from i2i_rt.errors import I2IError, closest
 from i2i_rt.importers import (
     bicyclegan,
     cycada,
+    egscit,
     gpunit,
     munit,
     options_file,
     single,
     spade,
     stargan,
+    step,
     swapping,
     tunit,
     unit,
@@ -38,6 +40,8 @@ IMPORTERS: dict[str, Importer] = {
     "munit": munit.read,
     "unit": unit.read,
     "cycada": cycada.read,
+    "step": step.read,
+    "egscit": egscit.read,
 }
 
 
@@ -71,15 +75,25 @@ def import_checkpoint(
     found = IMPORTERS[system](paths, words)
     words.refuse_unknown(system)
     sources = found.files or paths
+    provenance = Provenance(
+        ", ".join(path.name for path in sources), " ".join(sha256_of(path) for path in sources), found.notes
+    )
+    return write_bundle(found, system, output, provenance)
+
+
+def write_bundle(found: Imported, system: str, output: str | Path, provenance: Provenance) -> Bundle:
+    """Writes a system's networks, wherever they come from, as a bundle.
+
+    Raises:
+        BundleError: where `output` is taken by something else.
+    """
     return Bundle.create(
         output,
         system=system,
         networks={name: table.describe(network) for name, network in found.networks.items()},
         stages={name: stage.spec for name, stage in stages_of(system, found.networks).items()},
         weights=table.weights_of(found.networks),
-        provenance=Provenance(
-            ", ".join(path.name for path in sources), " ".join(sha256_of(path) for path in sources), found.notes
-        ),
+        provenance=provenance,
         preprocessing=asdict(found.preprocessing),
         style=found.style,
         labels=found.labels,

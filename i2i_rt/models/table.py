@@ -12,6 +12,7 @@ from i2i_rt.errors import BundleError, I2IError, closest
 from i2i_rt.models import (
     bicyclegan,
     digits,
+    egscit,
     fan,
     gpunit,
     gpunit_encoders,
@@ -25,6 +26,7 @@ from i2i_rt.models import (
     spade,
     spade_encoder,
     stargan,
+    step,
     swapping,
     swapping_discriminators,
     tunit,
@@ -76,6 +78,14 @@ NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "fcn8s": (segmentation.FCN8sConfig, segmentation.FCN8s),
     "lenet": (digits.LeNetConfig, digits.LeNet),
     "dtn": (digits.DTNConfig, digits.DTN),
+    "step-generator": (step.StepGeneratorConfig, step.StepGenerator),
+    "step-encoder": (step.StepEncoderConfig, step.StepEncoder),
+    "step-mapper": (step.StepMapperConfig, step.StepMapper),
+    "step-discriminator": (step.StepDiscriminatorConfig, step.StepDiscriminator),
+    "egscit-generator": (egscit.EgscitGeneratorConfig, egscit.EgscitGenerator),
+    "egscit-style-encoder": (egscit.EgscitStyleEncoderConfig, egscit.EgscitStyleEncoder),
+    "egscit-autoencoder": (egscit.EgscitAutoencoderConfig, egscit.EgscitAutoencoder),
+    "egscit-discriminator": (egscit.EgscitDiscriminatorConfig, egscit.EgscitDiscriminator),
 }
 
 

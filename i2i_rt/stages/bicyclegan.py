@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.models.bicyclegan import BicycleGANEncoder, BicycleGANGenerator
-from i2i_rt.spec import Axis, StageSpec, TensorSpec, frames_spec
-from i2i_rt.stages.base import Stage, to_frames, to_image, vector_spec
+from i2i_rt.spec import StageSpec, frames_spec
+from i2i_rt.stages.base import Stage, square_frames_spec, to_frames, to_image, vector_spec
 
 # parts of 65536, as PIL's conversion to grey takes them (ITU-R BT.601)
 LUMA = (19595.0, 38470.0, 7471.0)
@@ -56,7 +56,6 @@ def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
     result = [Stage(translate, Translate(generator).eval())]
     if "style_encoder" in networks:
         encoder = cast(BicycleGANEncoder, networks["style_encoder"])
-        axes = (Axis("N"), Axis("H", size=encoder.size), Axis("W", size=encoder.size), Axis("C", size=3))
-        spec = StageSpec("style_from_image", (TensorSpec("reference", "uint8", axes),), (style,))
+        spec = StageSpec("style_from_image", (square_frames_spec("reference", encoder.size),), (style,))
         result.append(Stage(spec, StyleFromImage(encoder).eval()))
     return result

@@ -8,7 +8,7 @@ from torch import nn
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import BundleError, closest
 from i2i_rt.models import table
-from i2i_rt.stages import bicyclegan, cycada, gpunit, munit, single, spade, stargan, swapping, tunit, unit
+from i2i_rt.stages import bicyclegan, cycada, egscit, gpunit, munit, single, spade, stargan, step, swapping, tunit, unit
 from i2i_rt.stages.baked import baked
 from i2i_rt.stages.base import Stage
 
@@ -31,6 +31,8 @@ STAGES: dict[str, Callable[[Mapping[str, nn.Module]], list[Stage]]] = {
     "munit": munit.stages,
     "unit": unit.stages,
     "cycada": cycada.stages,
+    "step": step.stages,
+    "egscit": egscit.stages,
 }
 
 

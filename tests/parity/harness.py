@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.parity import bicyclegan, cycada, gpunit, munit, single, spade, stargan, swapping, tunit
+from tests.parity import bicyclegan, cycada, egscit, gpunit, munit, single, spade, stargan, step, swapping, tunit
 from tests.parity.case import Answer, UnsupportedCase
 
-FAMILIES = (single, gpunit, swapping, stargan, tunit, munit, bicyclegan, spade, cycada)
+FAMILIES = (single, gpunit, swapping, stargan, tunit, munit, bicyclegan, spade, cycada, step, egscit)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""What networks that were trained with TensorFlow share: its padding, its instance norm, its layout of weights."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from i2i_rt.kernels import instance_norm
+
+
+def same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Gives what TensorFlow's SAME adds before and after an axis: together the least for ceil(length / stride)."""
+    total = max(kernel - (length % stride or stride), 0)
+    return total // 2, total - total // 2
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding, for sides that are multiples of the stride.
+
+    The odd place of an uneven padding lies after the picture: right of it and below it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        before, after = same_padding(stride, kernel, stride)
+        super().__init__(in_channels, out_channels, kernel, stride, before)
+        self.more = after - before
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.more:
+            return super().forward(x)
+        before, after = self.padding[0], self.padding[0] + self.more  # type: ignore[operator]
+        x = functional.pad(x, (before, after, before, after))
+        return functional.conv2d(x, self.weight, self.bias, self.stride)
+
+
+class AnySameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding for sides of any length."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (same_padding(n, self.kernel_size[0], self.stride[0]) for n in x.shape[2:])
+        return super().forward(functional.pad(x, (*columns, *rows)))
+
+
+class AffineInstanceNorm(nn.Module):
+    """Instance norm with scale and shift."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return instance_norm(x, self.weight, self.bias, eps=1e-5)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Divides by the root mean square over the channels (Karras et al. 2018, ProGAN, 4.2); mean in float32."""
+    wide = x.float()
+    return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + 1e-8)).to(x.dtype)
+
+
+def to_torch(tensor: Tensor) -> Tensor:
+    """Gives a kernel in PyTorch's layout.
+
+    Convolutions from height, width, in, out; transposed ones from height, width, out, in, which come out as in, out,
+    height, width; matrices from in, out. Vectors stay.
+    """
+    if tensor.ndim == 4:
+        return tensor.permute(3, 2, 0, 1).contiguous()
+    return tensor.t().contiguous() if tensor.ndim == 2 else tensor
