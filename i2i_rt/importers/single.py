@@ -1,4 +1,4 @@
-"""CycleGAN, CUT, FastCUT, SinCUT and pix2pix: one generator, set up as the official test script would run it."""
+"""CycleGAN, CUT, FastCUT, SinCUT, pix2pix, CyCADA: one generator, set up as the official test script would run it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ GENERATORS = {
     "fastcut": ("resnet-generator", "unet-generator"),
     "sincut": ("sincut-generator",),
     "pix2pix": ("unet-generator", "resnet-generator"),
+    "cycada": ("resnet-generator",),
 }
 
 
