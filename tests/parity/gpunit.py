@@ -65,7 +65,7 @@ def answer_content_encoder(
 ) -> dict[str, Any]:
     """Encodes the image, which the official encoder itself brings to 256x256, and the test script in another way."""
     encoder: Any = importer.built(*parts_of(case, state)["content encoder"], importer.content_encoder)
-    size, image = case["config"]["input_size"], inputs["image"]
+    size, image = case["config"].get("input_size", 256), inputs["image"]
     features = encoder.features(resized(image, size, corners=False))
     results = {"content": features[0]}
     results |= {f"feature_{side}": feature for side, feature in zip(SIZES, features[1:], strict=True)}
@@ -113,7 +113,7 @@ def answer_prior(
     results = {"content": encoded, "class_logits": network.classifier(encoded)}
     results["image"], results["shape"] = network(image, label, noise)
     styles = network.style_encoder(image)
-    swapped = (encoded + case["config"]["noise"] * noise).flip(0)
+    swapped = (encoded + case["config"].get("noise", 0.2) * noise).flip(0)
     results["shape_swapped"] = network.decoder(swapped, network.embedding(label), styles)[1]
     for level, (mean, deviation) in enumerate(styles):
         results |= {f"style_{level}_mean": mean, f"style_{level}_std": deviation}
@@ -124,7 +124,7 @@ def answer_preprocessing(
     case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
 ) -> dict[str, Any]:
     """Brings the decoded file to the network's size; writes pixels as the official script does, cut off."""
-    size = case["config"]["image_size"]
+    size = case["config"].get("image_size", 256)
     results: dict[str, Any] = {}
     if "pixels" in inputs:
         resized_pixels = resize_corners(inputs["pixels"].numpy(), size, size)

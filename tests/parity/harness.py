@@ -10,10 +10,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.parity import bicyclegan, cycada, egscit, gpunit, munit, single, spade, stargan, step, swapping, tunit
+from tests.parity import (
+    arcface,
+    bicyclegan,
+    cycada,
+    egscit,
+    gpunit,
+    munit,
+    single,
+    spade,
+    stargan,
+    step,
+    swapping,
+    tunit,
+)
 from tests.parity.case import Answer, UnsupportedCase
 
-FAMILIES = (single, gpunit, swapping, stargan, tunit, munit, bicyclegan, spade, cycada, step, egscit)
+FAMILIES = (single, gpunit, swapping, stargan, tunit, munit, bicyclegan, spade, cycada, step, egscit, arcface)
 
 
 @dataclass(frozen=True)
