@@ -29,7 +29,7 @@ def read_labels(file: str | Path, labels: LabelInfo) -> np.ndarray:
 
 
 def read_instances(file: str | Path) -> np.ndarray:
-    """Reads an instance map as `[H, W]` of integers: a grey PNG of 8, 16 or 32 bits, or `.npy`.
+    """Reads an instance map as `[H, W]` of integers: a grey PNG of 8 or 16 bits, a TIFF of 32, or `.npy`.
 
     Raises:
         MediaError: where the file cannot be read, or holds colours.
@@ -56,7 +56,7 @@ def _read(file: Path) -> np.ndarray:
         values = values.astype(np.uint8)
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer) or 0 in values.shape:
         raise MediaError(
-            f"{file} has {values.dtype} of shape {list(values.shape)}; a label map has integers of shape [height, width]"
+            f"{file} has {values.dtype} of shape {list(values.shape)}; a label map has integers, [height, width]"
         )
     return np.asarray(values)
 
@@ -108,7 +108,7 @@ def resize(values: np.ndarray, width: int, height: int) -> np.ndarray:
 
     def picked(length: int, wanted: int) -> np.ndarray:
         line = Image.fromarray(np.arange(length, dtype=np.int32)[None])
-        return np.asarray(line.resize((wanted, 1), Image.Resampling.NEAREST))[0]
+        return np.asarray(line.resize((wanted, 1), Image.Resampling.NEAREST)).ravel()
 
     rows, columns = picked(values.shape[0], height), picked(values.shape[1], width)
     return np.asarray(values[rows[:, None], columns])
@@ -133,4 +133,5 @@ def colourise(values: np.ndarray, labels: LabelInfo) -> np.ndarray:
     """Paints label maps `[…, H, W]`, uint8, in the palette: `[…, H, W, 3]` uint8; what has no class is black."""
     table = np.full((256, 3), UNKNOWN_COLOUR, np.uint8)
     table[: len(labels.palette)] = labels.palette
-    return np.asarray(table[values])
+    painted: np.ndarray = table[values]
+    return painted

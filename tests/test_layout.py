@@ -19,7 +19,7 @@ FOLDERS = {
     "serving": "i2i_rt.serving",
     "benchmarks": "i2i_rt.benchmarks",
 }
-PLAIN = {"errors", "spec", "bundle"}  # what everything may import: data without torch
+PLAIN = {"errors", "spec", "bundle", "label_names"}  # what everything may import: data without torch
 
 # part of the package -> the other parts that it may import, besides PLAIN
 MAY_IMPORT = {
@@ -28,6 +28,8 @@ MAY_IMPORT = {
     "checkpoint": {"models"},
     "tf_checkpoint": set[str](),
     "preprocessing": set[str](),
+    "label_maps": set[str](),
+    "label_names": set[str](),
     "systems": {"models", "kernels"},
     "stages": {"models", "kernels"},
     "importers": {"checkpoint", "tf_checkpoint", "models", "preprocessing", "stages"},
@@ -35,9 +37,10 @@ MAY_IMPORT = {
     "metrics": {"video"},
     "runtime": {"stages"},
     "style": {"runtime", "preprocessing"},
+    "editing": {"runtime"},
     "translator": {"runtime", "style"},
     "video": {"translator", "style", "runtime"},
-    "export": {"stages", "models", "runtime"},
+    "export": {"stages", "models", "runtime", "label_maps"},
     "serving": {"export", "runtime", "translator"},
 }
 
@@ -72,7 +75,7 @@ def test_part_imports_only_what_lies_below_it(part: str) -> None:
 
 
 def test_only_one_module_of_the_runtime_needs_torch() -> None:
-    for part in ("runtime", "video", "translator", "style", "bundle", "spec", "errors"):
+    for part in ("runtime", "video", "translator", "style", "editing", "bundle", "spec", "errors"):
         for path in sources(part):
             names = set(imported(path, on_import_only=True))
             heavy = {name for name in names if name.startswith(("torch", "i2i_rt.systems", "i2i_rt.models"))}

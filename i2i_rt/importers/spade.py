@@ -58,7 +58,7 @@ def read(files: Sequence[Path], options: Options) -> Imported:
     if encoder is not None:
         if not config.style:
             raise CheckpointError(
-                "an encoder was given, but the generator was trained without a VAE and takes no style"
+                "there is an encoder, but the generator was trained without a VAE and takes no style"
             )
         if encoder.config.style != config.style:
             raise CheckpointError(

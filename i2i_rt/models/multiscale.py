@@ -1,4 +1,4 @@
-"""Multi-scale PatchGAN (Wang et al. 2018, arXiv:1711.11585, section 3.2), as SPADE (Park et al. 2019) trains with it."""
+"""Multi-scale PatchGAN (Wang et al. 2018, arXiv:1711.11585, section 3.2) in the form that SPADE trains with."""
 
 import re
 from collections.abc import Mapping
@@ -73,11 +73,8 @@ def read_official(
     """Finds the config in an official discriminator's keys and shapes, with spectral norm divided out, or None."""
     if "discriminator_0.model0.0.weight" not in state:
         return None
-    numbers = [
-        (int(match[1]), int(match[2]))
-        for key in state
-        if (match := re.match(r"discriminator_(\d+)\.model(\d+)\.", key))
-    ]
+    places = [re.match(r"discriminator_(\d+)\.model(\d+)\.", key) for key in state]
+    numbers = [(int(place[1]), int(place[2])) for place in places if place]
     first = state["discriminator_0.model0.0.weight"]
     config = MultiscaleDiscriminatorConfig(
         in_channels=first.shape[1],

@@ -6,6 +6,7 @@ The label map scales and shifts the features after every normalisation, position
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -86,7 +87,7 @@ class RunningNorm(nn.BatchNorm2d):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RunningNorm":
         exact = {name: self._buffers[name] for name in ("running_mean", "running_var")}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, tensor in exact.items():
             moved = self._buffers[name]
             if tensor is not None and moved is not None and moved.dtype != tensor.dtype:
@@ -156,9 +157,7 @@ class SpadeGenerator(nn.Module):
         widths = [widest, *(width * config.width for width in WIDTHS)]
         if config.upsampling == "most":
             widths.append(config.width // 2)
-        self.blocks = nn.ModuleList(
-            SpadeBlock(config, before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.blocks = nn.ModuleList(SpadeBlock(config, before, after) for before, after in pairwise(widths))
         self.last = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, semantics: Tensor, style: Tensor | None = None) -> Tensor:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,7 +39,7 @@ class SpadeEncoder(nn.Module):
         self.config = config
         widths = [3, *(width * config.width for width in WIDTHS)]
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, 2, 1, bias=False) for before, after in zip(widths[:-1], widths[1:], strict=True)
+            nn.Conv2d(before, after, 3, 2, 1, bias=False) for before, after in pairwise(widths)
         )
         positions = (SIDE // 2 ** len(WIDTHS)) ** 2
         self.mean = nn.Linear(widths[-1] * positions, config.style)

@@ -31,16 +31,18 @@ def semantics_of(labels: Tensor, edges: Tensor | None, config: SpadeGeneratorCon
 
 
 class Translate(nn.Module):
-    """Label maps `[N, H, W]`, then edges `[N, H, W]` and styles `[N, Z]` where the network has them, to frames."""
+    """Label maps `[N, H, W]`, then edges `[N, H, W]` and styles `[N, Z]` where the network has them, to frames.
+
+    What comes `second` and `third` is what the stage's description says: a network can have either without the other.
+    """
 
     def __init__(self, generator: SpadeGenerator) -> None:
         super().__init__()
         self.generator = generator
 
-    def forward(self, labels: Tensor, *others: Tensor) -> Tensor:
+    def forward(self, labels: Tensor, second: Tensor | None = None, third: Tensor | None = None) -> Tensor:
         config = self.generator.config
-        edges = others[0] if config.edges else None
-        style = others[-1] if config.style else None
+        edges, style = (second, third) if config.edges else (None, second)
         semantics = semantics_of(labels, edges, config, self.generator.last.weight.dtype)
         return to_frames(self.generator(semantics, style))
 
