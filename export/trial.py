@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from i2i_rt.bundle import Bundle
+from i2i_rt.label_maps import edges_of
 from i2i_rt.runtime.session import Session
 from i2i_rt.spec import StageSpec, TensorSpec
 
@@ -56,7 +57,7 @@ class Trial:
         if tensor.name == "labels":
             return self._labels(shape)
         if tensor.name == "edges":
-            return _edges(self._labels(shape))
+            return np.stack([edges_of(labels) for labels in self._labels(shape)])
         if tensor.name == "domain":
             domains = self._bundle.style.domains if self._bundle.style is not None else ()
             return np.arange(shape[0], dtype=np.int64) % max(len(domains), 1)
@@ -83,14 +84,3 @@ class Trial:
         side = max(min(shape[1:]) // 8, 1) | 1
         smooth = np.stack([cv2.GaussianBlur(picture, (side, side), 0) for picture in grey])
         return (smooth * classes / 256).astype(np.uint8)
-
-
-def _edges(labels: np.ndarray) -> np.ndarray:
-    edges = np.zeros_like(labels)
-    for axis in (1, 2):
-        differs = (np.diff(labels.astype(np.int16), axis=axis) != 0).astype(np.uint8)
-        before = [(0, 0)] * 3
-        after = [(0, 0)] * 3
-        before[axis], after[axis] = (0, 1), (1, 0)
-        edges |= np.pad(differs, before) | np.pad(differs, after)
-    return edges

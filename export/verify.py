@@ -123,7 +123,8 @@ def verify(
             )
             loaded.append((session, _record(bundle, choice, stage, cases, gate)))
     runs = [(session, record.stage, trials[record.stage][0][0]) for session, record in loaded]
-    times = _median_ms(runs, report)
+    report("timing at 256x256")
+    times = median_ms(runs)
     for session in sessions:
         session.close()
     records = [dataclasses.replace(record, median_ms=ms) for (_, record), ms in zip(loaded, times, strict=True)]
@@ -244,11 +245,8 @@ def _record(bundle: Bundle, choice: Choice, stage: str, cases: tuple[Case, ...],
     )
 
 
-def _median_ms(
-    runs: Sequence[tuple[Session, str, Inputs]], report: Callable[[str], None], seconds: float = 1.0
-) -> list[float]:
+def median_ms(runs: Sequence[tuple[Session, str, Inputs]], seconds: float = 1.0) -> list[float]:
     """Times stages in turns, at least 5 rounds and about `seconds` for each: what `auto` goes by."""
-    report("timing at 256x256")
     times: list[list[float]] = [[] for _ in runs]
     end = time.perf_counter() + seconds * len(runs)
     while len(times[0]) < 6 or (time.perf_counter() < end and len(times[0]) < 100):

@@ -4,12 +4,27 @@
     i2i-rt export horse2zebra/ --format onnx --precision fp32,fp16
 
 Batch, height and width are dynamic. Exit code 1: an artifact is below the gate of the verification.
+
+    i2i-rt export afhq/ --bake-style ginger.npz -o ginger/
+    i2i-rt export coco/ --bake-labels beach.png
+
+With --bake-style or --bake-labels a bundle of its own is written, whose stage `translate` takes no style (or no label
+map) any more; what that makes constant is computed once. Its cost and its time are compared with the model's.
 """
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from i2i_rt.cli.verify import add_gate_options, verify_and_print
+from i2i_rt.errors import I2IError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from i2i_rt.bundle import Bundle
+    from i2i_rt.export.formats import Format
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-verify", action="store_true", help="do not compare the artifacts with the network")
     add_gate_options(parser)
+    baking = parser.add_argument_group("constant styles and label maps")
+    baking.add_argument("--bake-style", type=Path, metavar="FILE", help="a style that 'i2i-rt style' wrote")
+    baking.add_argument("--bake-labels", type=Path, metavar="FILE", help="a label map; fixes the height and width too")
+    baking.add_argument("--instances", type=Path, metavar="FILE", help="the instance map of --bake-labels")
+    baking.add_argument("-o", "--output", type=Path, help="the baked bundle's folder (default: BUNDLE-baked)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,6 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
     from i2i_rt.bundle import Bundle
 
     bundle = Bundle.open(arguments.bundle)
+    baking = arguments.bake_style is not None or arguments.bake_labels is not None
+    if not baking and (arguments.output is not None or arguments.instances is not None):
+        raise I2IError(
+            "-o and --instances belong to --bake-style and --bake-labels; graphs are written into the bundle"
+        )
 
     from i2i_rt.export.build import build
     from i2i_rt.export.verify import read_photographs
@@ -46,7 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
         # before the minutes of exporting
         read_photographs(arguments.images)
 
+    model = bundle
     with Console(stderr=True).status("loading") as status:
+        if baking:
+            bundle = _baked(model, arguments)
+            missing = [(entry, precision) for entry, precision in pairs if not _is_exported(model, entry, precision)]
+            build(model, missing, report=status.update)
         artifacts = build(bundle, pairs, report=status.update)
     console = Console(width=None if sys.stdout.isatty() else 140)
     for artifact in artifacts:
@@ -55,9 +85,42 @@ def run(arguments: argparse.Namespace) -> int:
             rf"[green]\[✓][/] {bundle.path / artifact.file}  {size:.1f} MB  {artifact.seconds:.1f} s", soft_wrap=True
         )
     status_code = 0 if arguments.no_verify else verify_and_print(bundle, arguments)
+    if baking:
+        from i2i_rt.export.bake import compare
+
+        for line in compare(model, bundle):
+            console.print(line, soft_wrap=True, highlight=False)
     if arguments.no_verify:
         print(f"\nnext: i2i-rt verify {bundle.path}")
     else:
         print(f"\nnext: i2i-rt translate {bundle.path} clip.mp4 -o translated.mp4")
         print(f"      i2i-rt bench {bundle.path}")
     return status_code
+
+
+def _is_exported(bundle: "Bundle", entry: "Format", precision: str) -> bool:
+    weights = bundle.weights_sha256()
+    return any(
+        (artifact.format, artifact.precision, artifact.stage, artifact.weights_sha256)
+        == (entry.name, precision, "translate", weights)
+        for artifact in bundle.artifacts()
+    )
+
+
+def _baked(model: "Bundle", arguments: argparse.Namespace) -> "Bundle":
+    """Writes the bundle with the style, the label map or both baked in."""
+    from i2i_rt.export.bake import bake, label_constants
+    from i2i_rt.style import Style, StyleMaker
+
+    constants: dict[str, np.ndarray] = {}
+    notes = []
+    if arguments.bake_style is not None:
+        style = Style.load(arguments.bake_style)
+        StyleMaker(model, None).check(style, str(arguments.bake_style))
+        constants["style"] = style.code[None]
+        notes.append(f"the style is baked in: {style.origin}")
+    if arguments.bake_labels is not None:
+        constants |= label_constants(model, arguments.bake_labels, arguments.instances)
+        notes.append(f"the label map is baked in: {arguments.bake_labels.name}")
+    output = arguments.output or model.path.with_name(f"{model.path.resolve().name}-baked")
+    return bake(model, output, constants, "; ".join(notes))
