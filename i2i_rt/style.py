@@ -1,7 +1,8 @@
 """Style codes: made once per clip from a picture, a seed or a mean; mixed, moved, kept in a file. Needs NumPy only."""
 
+import hashlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,15 @@ class Style:
     weights_sha256: str
     origin: str
 
+    @property
+    def sha256(self) -> str:
+        """Of the code: what tells two styles apart."""
+        return hashlib.sha256(np.ascontiguousarray(self.code, np.float32).tobytes()).hexdigest()
+
     def save(self, path: str | Path) -> Path:
         """Writes an `.npz` file; the name appears when it is complete."""
         path = Path(path)
-        if path.suffix != ".npz":
-            raise I2IError(f"the style file is {path}; its name must end in .npz")
+        check_output(path)
         temporary = path.with_name(f".{path.name}.part.npz")
         np.savez(temporary, code=self.code, system=self.system, weights_sha256=self.weights_sha256, origin=self.origin)
         temporary.replace(path)
@@ -64,7 +69,8 @@ class Style:
 class StyleMaker:
     """Makes the styles of one bundle, in whatever session runs it."""
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
+    def __init__(self, bundle: Bundle, session: Session | None) -> None:
+        """Takes the session that runs the bundle's stages; without one only requests and files can be checked."""
         self._bundle, self._session = bundle, session
         self._weights_sha256: str | None = None
 
@@ -95,19 +101,16 @@ class StyleMaker:
             I2IError: where the domain is missing or unknown.
         """
         _ = self.info
-        if "style_from_image" not in self._session.stages:
-            raise UnsupportedError(
-                f"{self._bundle.system} has no encoder of styles in this bundle; use --seed or --mean"
-            )
-        spec = self._session.stages["style_from_image"]
+        self.check_request(domain, image=True)
         inputs = {"reference": self._prepared(image)[None]}
-        if any(tensor.name == "domain" for tensor in spec.inputs):
+        if self._needs_domain("style_from_image"):
             inputs["domain"] = np.array([self.domain_index(domain)], np.int64)
         where = f" as {domain}" if domain is not None else ""
-        return self._style(self._session.run("style_from_image", inputs)["style"][0], f"from a picture{where}")
+        return self._style(self._run("style_from_image", inputs)[0], f"from a picture{where}")
 
     def from_seed(self, seed: int, domain: str | None = None) -> Style:
         """Draws a style as the paper says: from the prior, through the mapping network, or around fitted codes."""
+        self.check_request(domain)
         random = np.random.Generator(np.random.PCG64(seed))
         where = f" as {domain}" if domain is not None else ""
         origin = f"seed {seed}{where}"
@@ -120,6 +123,7 @@ class StyleMaker:
 
     def mean(self, domain: str | None = None) -> Style:
         """Gives the mean style: what mixing towards makes results safer and less varied."""
+        self.check_request(domain)
         where = f" of {domain}" if domain is not None else ""
         origin = f"the mean{where}"
         if self.info.prior == "normal":
@@ -130,20 +134,24 @@ class StyleMaker:
             return self._style(np.mean(np.concatenate(draws), axis=0), origin)
         return self._style(self._fitted(domain)[0], origin)
 
-    def fit(self, images: Sequence[np.ndarray], domain: str | None = None) -> Path:
+    def fit(self, images: Iterable[np.ndarray], domain: str | None = None) -> Path:
         """Measures mean and deviation of the styles of pictures and keeps them in the bundle, for `from_seed`.
 
         Raises:
+            UnsupportedError: where the system has its own prior.
             I2IError: where there are fewer than two pictures.
         """
-        if len(images) < 2:
-            raise I2IError(f"a mean and a deviation need at least 2 pictures, not {len(images)}")
-        codes = np.stack([self.from_image(image, domain).code for image in images])
+        if self.info.prior != "fitted":
+            raise UnsupportedError(f"{self._bundle.system} draws styles from its own prior; nothing is to be fitted")
+        self.check_request(domain, image=True)
+        codes = np.array([self.from_image(image, domain).code for image in images])
+        if len(codes) < 2:
+            raise I2IError(f"a mean and a deviation need at least 2 pictures, not {len(codes)}")
         file = self._bundle.path / FITTED
         content: dict[str, Any] = dict(np.load(file)) if file.is_file() else {}
         if str(content.get("weights_sha256", "")) != self._sha256():
             content = {"weights_sha256": self._sha256()}
-        name = domain or "all"
+        name = self._fitted_name(domain)
         content |= {f"mean.{name}": codes.mean(axis=0), f"deviation.{name}": codes.std(axis=0, ddof=1)}
         temporary = file.with_name(f".{file.name}.part.npz")
         np.savez(temporary, **content)
@@ -173,6 +181,22 @@ class StyleMaker:
                 f"{self._bundle.path} is {self._bundle.system} {self._sha256()[:12]}, {self.size} numbers"
             )
 
+    def check_request(self, domain: str | None, *, image: bool = False) -> None:
+        """Raises `I2IError` where no style can be made: of a picture (`image`), or else drawn or the mean.
+
+        It runs nothing, so that mistakes are known before minutes of work.
+        """
+        if domain is not None:
+            self.domain_index(domain)
+        stages = self._bundle.stages
+        if image and "style_from_image" not in stages:
+            raise UnsupportedError(f"{self._bundle.system} has no encoder of styles in this bundle; use a seed")
+        if not image and self.info.prior == "fitted":
+            self._fitted(domain)
+        stage = "style_from_image" if image else "style_from_noise"
+        if domain is None and self._needs_domain(stage):
+            self.domain_index(None)
+
     def domain_index(self, domain: str | None) -> int:
         """Gives the index of a target domain, by its name or its number.
 
@@ -180,6 +204,8 @@ class StyleMaker:
             I2IError: where it is missing or out of range; the sentence lists them.
         """
         names = self.info.domains
+        if not names:
+            raise I2IError(f"this model has one domain only; leave --domain {domain} out")
         known = ", ".join(f"{index} {name}" for index, name in enumerate(names))
         if domain is None:
             raise I2IError(f"this model has several domains; name one with --domain: {known}")
@@ -192,18 +218,20 @@ class StyleMaker:
         raise I2IError(f"no domain is called {domain!r}; this model has {known}{hint}")
 
     def _mapped(self, random: np.random.Generator, count: int, domain: str | None) -> np.ndarray:
-        spec = self._session.stages["style_from_noise"]
+        spec = self._bundle.stages["style_from_noise"]
         noise = random.standard_normal((count, spec.inputs[0].axes[1].size or 0)).astype(np.float32)
         inputs = {"noise": noise}
-        if any(tensor.name == "domain" for tensor in spec.inputs):
+        if self._needs_domain("style_from_noise"):
             inputs["domain"] = np.full(count, self.domain_index(domain), np.int64)
-        return self._session.run("style_from_noise", inputs)["style"]
+        return self._run("style_from_noise", inputs)
 
     def _fitted(self, domain: str | None) -> tuple[np.ndarray, np.ndarray]:
-        name, file = domain or "all", self._bundle.path / FITTED
+        name, file = self._fitted_name(domain), self._bundle.path / FITTED
         advice = (
-            f"the styles of {self._bundle.system} have no fixed prior; give pictures of the target domain first: "
-            f"i2i-rt style {self._bundle.path} --fit FOLDER" + (f" --domain {domain}" if domain else "")
+            f"{self._bundle.system} has no mean style and draws none before pictures of the target domain were "
+            f"measured: i2i-rt style {self._bundle.path} --fit FOLDER"
+            + (f" --domain {domain}" if domain else "")
+            + "; or take the style of one picture, as --reference does"
         )
         if not file.is_file():
             raise UnsupportedError(advice)
@@ -212,13 +240,25 @@ class StyleMaker:
             raise UnsupportedError(advice)
         return content[f"mean.{name}"], content[f"deviation.{name}"]
 
+    def _fitted_name(self, domain: str | None) -> str:
+        return "all" if domain is None else self.info.domains[self.domain_index(domain)]
+
+    def _needs_domain(self, stage: str) -> bool:
+        spec = self._bundle.stages.get(stage)
+        return spec is not None and any(tensor.name == "domain" for tensor in spec.inputs)
+
     def _prepared(self, image: np.ndarray) -> np.ndarray:
         """Brings a reference to the size that the encoder takes, else to that of the official test script."""
-        _, height, width, _ = self._session.stages["style_from_image"].inputs[0].axes
+        _, height, width, _ = self._bundle.stages["style_from_image"].inputs[0].axes
         if height.size is None or width.size is None:
             return Preprocessing(**self._bundle.preprocessing)(image)
         picture = Image.fromarray(image).resize((width.size, height.size), Image.Resampling.BICUBIC)
         return np.array(picture)
+
+    def _run(self, stage: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        if self._session is None:
+            raise UnsupportedError(f"{self._bundle.path} was opened without a session, which the stage {stage} needs")
+        return self._session.run(stage, inputs)["style"]
 
     def _style(self, code: np.ndarray, origin: str) -> Style:
         return Style(np.asarray(code, np.float32).reshape(-1), self._bundle.system, self._sha256(), origin)
@@ -246,6 +286,14 @@ class StylePath:
         eased = share * share * (3 - 2 * share)
         mixed = self.maker.mix(self.styles[index], self.styles[index + 1], eased)
         return replace(mixed, origin=f"a path of {len(self.styles)} styles")
+
+
+def check_output(path: Path) -> None:
+    """Raises `I2IError` where no style file of that name can be written."""
+    if path.suffix != ".npz":
+        raise I2IError(f"the style file is {path}; its name must end in .npz")
+    if not path.parent.is_dir():
+        raise I2IError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def read_direction(path: str | Path) -> np.ndarray:

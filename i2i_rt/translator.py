@@ -1,5 +1,6 @@
 """`Translator`: what people hold. Frames in, translated frames out, whatever runs below."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -101,9 +102,11 @@ class Translator:
         return self.styles.mix(a, b, share)
 
     def __call__(
-        self, frames: np.ndarray, style: Style | None = None, *, edges: np.ndarray | None = None
+        self, frames: np.ndarray, style: Style | Sequence[Style] | None = None, *, edges: np.ndarray | None = None
     ) -> np.ndarray:
         """Translates uint8 RGB frames `[N, H, W, 3]`, or one frame `[H, W, 3]`, of any size.
+
+        One style is for all frames; a sequence has one for each.
 
         A system that translates label maps takes `[N, H, W]` or `[H, W]` instead, and `edges` of the same shape where
         it knows instances (0 and 1; none by default).
@@ -123,7 +126,7 @@ class Translator:
         if any(tensor.name == "edges" for tensor in self._spec.inputs):
             inputs["edges"] = np.zeros_like(frames) if edges is None else edges
         if self.has_style:
-            inputs["style"] = np.repeat(self._code(style)[None], len(frames), axis=0)
+            inputs["style"] = self._codes(style, len(frames))
         elif style is not None:
             raise UnsupportedError("this model takes no style: its system has none, or one is baked into it")
         return self.session.run("translate", inputs)["translated"]
@@ -132,13 +135,18 @@ class Translator:
     def _spec(self) -> StageSpec:
         return self.session.stages["translate"]
 
-    def _code(self, style: Style | None) -> np.ndarray:
+    def _codes(self, style: Style | Sequence[Style] | None, count: int) -> np.ndarray:
+        """Gives the codes of `count` frames, `[N, S]`."""
         if style is None:
             if self.current_style is None:
                 self.current_style = self.style()
-            return self.current_style.code
-        self.styles.check(style)
-        return style.code
+            style = self.current_style
+        styles = [style] * count if isinstance(style, Style) else list(style)
+        if len(styles) != count:
+            raise I2IError(f"there are {len(styles)} styles for {count} frames; give one, or one for each")
+        for one in styles:
+            self.styles.check(one)
+        return np.stack([one.code for one in styles])
 
     def warm_up(self, height: int, width: int, *, batch: int = 1) -> None:
         """Pays first-run costs for frames of this size now, so that the first real frame does not."""

@@ -17,6 +17,8 @@ VERBS = {
     "verify": ("verify", "compare a bundle's exported graphs with its PyTorch network"),
     "translate": ("translate", "translate an image, a folder, a glob or a video"),
     "live": ("live", "translate a camera or a network stream"),
+    "style": ("style", "make a style of a picture, a seed or a mean; mix and move styles"),
+    "edit": ("edit", "swap, mix and move pictures by their codes; edit regions, clone"),
     "bench": ("bench", "measure latency, throughput, memory and fidelity of every backend"),
     "eval": ("eval", "measure the quality of results: temporal stability of a video"),
     "doctor": ("doctor", "say what this machine has and how to get what is missing"),

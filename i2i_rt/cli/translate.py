@@ -4,6 +4,12 @@
   i2i-rt translate horse2zebra/ photos/ -o translated/
   i2i-rt translate horse2zebra/ "shots/*.mp4" -o translated/
   i2i-rt translate horse2zebra/ clip.mp4 -o zebra.mp4 --compare
+  i2i-rt translate afhq/ dog.mp4 -o cat.mp4 --reference ginger.jpg --domain cat
+  i2i-rt translate afhq/ dog.mp4 -o cats.mp4 --style-path ginger.npz,black.npz
+  i2i-rt translate streets/ labels.png -o street.png --instances instances.png
+
+Models of label maps take files that hold a class for each pixel: indices (grey, palette or .npy) or the palette's
+colours; and videos of such pictures, of indices only where they are lossless.
 
 Results that exist are replaced, once the new ones are complete. Where there are many inputs, one that cannot be
 read does not stop the others; it is named at the end, and the exit code is 1. Images keep transparency where their
@@ -15,7 +21,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +31,16 @@ from rich.console import Console
 
 from i2i_rt.bundle import Bundle, write_json
 from i2i_rt.cli import add_backend_options
+from i2i_rt.cli.style_options import add_style_options, check_style_options, make_styles
 from i2i_rt.errors import I2IError, UnsupportedError
+from i2i_rt.style import StylePath
 from i2i_rt.translator import Translator
 from i2i_rt.video import inputs
-from i2i_rt.video.report import print_still, print_video, progress_bar
-from i2i_rt.video.sizes import MAX_PIXELS, parse_size
+from i2i_rt.video.intake import Intake, intake_of
+from i2i_rt.video.probe import Clip
+from i2i_rt.video.report import Bar, print_still, print_video, progress_bar
+from i2i_rt.video.sizes import MAX_PIXELS, check_size, parse_size
+from i2i_rt.video.style_walk import StyleWalk
 from i2i_rt.video.translate import VideoOptions, VideoSummary, translate_video
 from i2i_rt.video.translate_stills import StillResult, translate_stills
 from i2i_rt.video.writer import Encoding
@@ -52,7 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compare", action="store_true", help="write the input to the left of the result")
     parser.add_argument("--resume", action="store_true", help="go on with a video, or a folder, that was interrupted")
+    parser.add_argument(
+        "--instances",
+        type=Path,
+        metavar="FILE",
+        help="label maps: the instance map, or a folder of them with the same names",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the summary as JSON")
+    add_style_options(parser, video=True)
     video = parser.add_argument_group("video")
     video.add_argument("--batch", type=int, default=1, help="frames that the network takes at once (default: 1)")
     video.add_argument(
@@ -79,6 +97,7 @@ class _Outcome:
     videos: list[tuple[inputs.Task, VideoSummary]] = field(default_factory=list)
     errors: list[tuple[Path, I2IError]] = field(default_factory=list)
     skipped: int = 0
+    style: str = ""
 
     @property
     def interrupted(self) -> bool:
@@ -89,9 +108,10 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     options = _options(arguments)
     bundle = Bundle.open(arguments.bundle)
-    work = inputs.find(arguments.input, arguments.output)
-    if arguments.stabilize != "off" and not any(task.is_video for task in work.tasks):
-        raise UnsupportedError(f"--stabilize is for videos, and {arguments.input} is none; leave it out")
+    intake = intake_of(bundle, arguments.instances)
+    work = inputs.find(arguments.input, arguments.output, intake.still_suffixes)
+    check_style_options(arguments, bundle)
+    _check_kinds(arguments, work)
     progress, outcome = Console(stderr=True), _Outcome()
     tasks = list(work.tasks)
     if arguments.resume and work.many:
@@ -100,8 +120,10 @@ def run(arguments: argparse.Namespace) -> int:
     with Translator.load(
         bundle.path, backend=arguments.backend, precision=arguments.precision, threads=arguments.threads
     ) as translator:
+        check_size(options.size, translator.fixed_size)
+        options = replace(options, fixed=translator.fixed_size)
         progress.print(f"{bundle.system}: {translator.description}", highlight=False, soft_wrap=True)
-        _translate(arguments, options, translator, tasks, outcome, progress)
+        _translate(arguments, options, translator, intake, tasks, outcome, progress)
     if not work.many and outcome.errors:
         raise outcome.errors[0][1]
     _report(arguments, outcome, time.perf_counter() - started, ignored=work.ignored)
@@ -128,6 +150,20 @@ def _options(arguments: argparse.Namespace) -> VideoOptions:
     )
 
 
+def _check_kinds(arguments: argparse.Namespace, work: inputs.Tasks) -> None:
+    """Finds options that are not for what was given."""
+    videos = sum(task.is_video for task in work.tasks)
+    for option, given in (("--stabilize", arguments.stabilize != "off"), ("--style-path", arguments.style_path)):
+        if given and not videos:
+            raise UnsupportedError(f"{option} is for videos, and {arguments.input} is none; leave it out")
+    if arguments.style_path and videos < len(work.tasks):
+        raise UnsupportedError(f"--style-path is for videos, and {arguments.input} has others; name the videos only")
+    if arguments.instances and videos:
+        raise UnsupportedError(f"--instances is for single maps, and {arguments.input} has videos; leave it out")
+    if arguments.instances and work.many and not arguments.instances.is_dir():
+        raise UnsupportedError(f"--instances {arguments.instances} is one map for many; name a folder of them")
+
+
 def _is_done(task: inputs.Task) -> bool:
     return task.output.exists() and task.output.stat().st_mtime >= task.source.stat().st_mtime
 
@@ -136,39 +172,55 @@ def _translate(
     arguments: argparse.Namespace,
     options: VideoOptions,
     translator: Translator,
+    intake: Intake,
     tasks: list[inputs.Task],
     outcome: _Outcome,
     progress: Console,
 ) -> None:
+    styles, outcome.style = make_styles(arguments, translator)
+    if styles:
+        translator.current_style = styles[0]
+        progress.print(outcome.style, markup=False, highlight=False, soft_wrap=True)
     stills = [task for task in tasks if not task.is_video]
     if stills:
         with progress_bar(progress, "images") as bar:
-            bar.begin(len(stills), 0)
+            bar.begin(len(stills))
             outcome.stills = translate_stills(
                 translator,
                 stills,
                 size=options.size,
                 max_pixels=options.max_pixels,
                 compare=options.compare,
+                fixed=options.fixed,
+                intake=intake,
                 advance=bar.advance,
             )
         outcome.errors = [(result.task.source, result.error) for result in outcome.stills if result.error is not None]
     session = translator.session
-    model = f"{arguments.bundle} ({session.backend} {session.precision}, stabilize {arguments.stabilize})"
+    model = f"{arguments.bundle} ({session.backend} {session.precision}, stabilize {arguments.stabilize}"
+    model += f", style {' '.join(style.sha256[:12] for style in styles)})" if styles else ")"
     for task in tasks:
         if not task.is_video:
             continue
         translate, warm_up = _video_translator(translator, arguments.stabilize, progress)
+        walk = StyleWalk(translate, StylePath(translator.styles, tuple(styles))) if len(styles) > 1 else None
         try:
             with progress_bar(progress, "frames") as bar:
+
+                def begin(clip: Clip, kept: int, bar: Bar = bar, walk: StyleWalk | None = walk) -> None:
+                    bar.begin(clip.expected_frames, kept)
+                    if walk is not None:
+                        walk.begin(clip, kept)
+
                 summary = translate_video(
-                    translate,
+                    walk or translate,
                     task.source,
                     task.output,
                     options,
                     model=model,
+                    intake=intake,
                     warm_up=warm_up,
-                    begin=bar.begin,
+                    begin=begin,
                     advance=bar.advance,
                 )
         except I2IError as error:
@@ -181,7 +233,7 @@ def _translate(
 
 def _video_translator(
     translator: Translator, strength: str, progress: Console
-) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[int, int, int], None]]:
+) -> tuple[Callable[..., np.ndarray], Callable[[int, int, int], None]]:
     """Gives what translates the frames of one video, and what warms it up."""
     if strength == "off":
         return translator, lambda height, width, batch: translator.warm_up(height, width, batch=batch)
@@ -236,6 +288,7 @@ def _report(arguments: argparse.Namespace, outcome: _Outcome, seconds: float, *,
 def _as_json(arguments: argparse.Namespace, outcome: _Outcome, seconds: float) -> dict[str, Any]:
     return {
         "bundle": arguments.bundle,
+        "style": outcome.style.removeprefix("style: ") or None,
         "seconds": seconds,
         "images": [
             {

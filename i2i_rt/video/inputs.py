@@ -32,8 +32,8 @@ class Tasks:
     ignored: int  # files of a folder that are neither images nor videos
 
 
-def find(pattern: str, output: str) -> Tasks:
-    """Finds what a file, folder or pattern means.
+def find(pattern: str, output: str, still_suffixes: frozenset[str] = stills.SUFFIXES) -> Tasks:
+    """Finds what a file, folder or pattern means; files of `still_suffixes` hold one picture or label map.
 
     Raises:
         MediaError: where nothing is there, or a result would take the place of an input.
@@ -41,18 +41,19 @@ def find(pattern: str, output: str) -> Tasks:
     path, target = Path(pattern), Path(output)
     if path.is_dir():
         files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-        known = [file for file in files if file.suffix.lower() in stills.SUFFIXES | VIDEO_SUFFIXES]
+        known = [file for file in files if file.suffix.lower() in still_suffixes | VIDEO_SUFFIXES]
         if not known:
             raise MediaError(f"the folder {path} holds no image and no video (folders in it are not searched)")
-        return Tasks(_into_folder(known, target), many=True, ignored=len(files) - len(known))
+        tasks = _into_folder(known, target, still_suffixes)
+        return Tasks(tasks, many=True, ignored=len(files) - len(known))
     if not path.exists() and glob.has_magic(pattern):
         files = [Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file()]
         if not files:
             raise MediaError(f"no file matches {pattern!r}")
-        return Tasks(_into_folder(files, target), many=True, ignored=0)
+        return Tasks(_into_folder(files, target, still_suffixes), many=True, ignored=0)
     if not path.exists():
         raise MediaError(f"there is no file or folder {path}")
-    is_video = _is_video(path)
+    is_video = _is_video(path, still_suffixes)
     if target.is_dir() or output.endswith("/"):
         target = target / _result_name(path, is_video)
     if is_video:
@@ -64,12 +65,12 @@ def find(pattern: str, output: str) -> Tasks:
     return Tasks((Task(path, target, is_video),), many=False, ignored=0)
 
 
-def _into_folder(files: Iterable[Path], folder: Path) -> tuple[Task, ...]:
+def _into_folder(files: Iterable[Path], folder: Path, still_suffixes: frozenset[str]) -> tuple[Task, ...]:
     if folder.is_file() or folder.suffix.lower() in stills.SUFFIXES | VIDEO_SUFFIXES:
         raise MediaError(f"many files go into a folder, and {folder} is the name of a file; name a folder with -o")
     tasks: dict[Path, Task] = {}
     for file in sorted(files, key=_natural):
-        is_video = _is_video(file)
+        is_video = _is_video(file, still_suffixes)
         output = folder / _result_name(file, is_video)
         if output in tasks:  # a.mov beside a.mp4, or the same name in two folders
             raise MediaError(f"{tasks[output].source} and {file} would both become {output}; rename one of them")
@@ -79,11 +80,11 @@ def _into_folder(files: Iterable[Path], folder: Path) -> tuple[Task, ...]:
     return tuple(tasks.values())
 
 
-def _is_video(path: Path) -> bool:
+def _is_video(path: Path, still_suffixes: frozenset[str]) -> bool:
     """Goes by the content; the suffix decides what a file that is neither is told to be."""
     if stills.is_still(path):
         return False
-    return path.suffix.lower() == ".gif" or path.suffix.lower() not in stills.SUFFIXES
+    return path.suffix.lower() == ".gif" or path.suffix.lower() not in still_suffixes
 
 
 def _result_name(source: Path, is_video: bool) -> str:

@@ -26,7 +26,7 @@ class Bar:
         self._progress = progress
         self._task = progress.add_task(what, total=None)
 
-    def begin(self, expected: int | None, done: int) -> None:
+    def begin(self, expected: int | None, done: int = 0) -> None:
         self._progress.update(self._task, total=expected, completed=done)
 
     def advance(self, count: int) -> None:

@@ -5,7 +5,7 @@ import re
 import cv2
 import numpy as np
 
-from i2i_rt.errors import MediaError
+from i2i_rt.errors import MediaError, UnsupportedError
 
 Size = tuple[int, int]  # height, width
 
@@ -25,12 +25,20 @@ def parse_size(text: str) -> Size:
     return int(match[1]), int(match[2])
 
 
-def target_size(height: int, width: int, *, size: Size | None, max_pixels: int) -> Size:
-    """Gives the size at which a picture of `height` and `width` is translated.
+def check_size(size: Size | None, fixed: Size | None) -> None:
+    """Raises `UnsupportedError` where a size is asked for that a model of one fixed size does not take."""
+    if fixed is not None and size not in (None, fixed):
+        raise UnsupportedError(f"this model takes pictures of {fixed[0]}x{fixed[1]} only; leave --size out")
+
+
+def target_size(height: int, width: int, *, size: Size | None, max_pixels: int, fixed: Size | None = None) -> Size:
+    """Gives the size at which a picture of `height` and `width` is translated: the model's own where that is fixed.
 
     A picture of more than `max_pixels` is made smaller as a whole. Cutting it into tiles is no way out: with instance
     normalisation each tile would get statistics, and with them colours, of its own.
     """
+    if fixed is not None:
+        return fixed
     height, width = size or (height, width)
     if height * width <= max_pixels:
         return height, width
@@ -38,9 +46,12 @@ def target_size(height: int, width: int, *, size: Size | None, max_pixels: int) 
     return max(int(height * scale), 1), max(int(width * scale), 1)
 
 
-def size_note(before: Size, after: Size, asked: Size | None, max_pixels: int) -> str:
+def size_note(before: Size, after: Size, *, size: Size | None, max_pixels: int, fixed: Size | None = None) -> str:
     """Says in words why a picture changed its size."""
-    why = "as asked" if after == asked else f"it may have {max_pixels} pixels; see --max-pixels"
+    if after == fixed:
+        why = "the model takes no other"
+    else:
+        why = "as asked" if after == size else f"it may have {max_pixels} pixels; see --max-pixels"
     return f"size {before[0]}x{before[1]} became {after[0]}x{after[1]} ({why})"
 
 

@@ -9,14 +9,17 @@
 Needs no torch: the statistics are a stage of the bundle, the rest is OpenCV.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
 from i2i_rt.errors import UnsupportedError, closest
+from i2i_rt.style import Style
 from i2i_rt.translator import Translator
 from i2i_rt.video.flow import DenseFlow, grey, resized_flow, warp
+from i2i_rt.video.intake import intake_of
 
 Strength = Literal["off", "light", "strong"]
 
@@ -58,6 +61,7 @@ class Stabilizer:
         if strength not in get_args(Strength):
             raise UnsupportedError(f"no stabilisation is called {strength!r}; {closest(strength, get_args(Strength))}")
         self._translator, self._strength = translator, strength
+        self._intake = intake_of(translator.bundle)
         stage = translator.session.stages.get(STAGE)
         self._channels = stage.inputs[1].axes[1].size if stage is not None and strength != "off" else None
         self.note = ""
@@ -75,21 +79,33 @@ class Stabilizer:
 
     def warm_up(self, height: int, width: int) -> None:
         """Pays first-run costs for frames of this size now, so that the first real frame does not."""
+        black = self._intake.from_frame(np.zeros((height, width, 3), np.uint8))
         for _ in range(2):
-            self(np.zeros((1, height, width, 3), np.uint8))
+            self(black[None])
         self.reset()
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Translates the next frames of the video, uint8 RGB `[N, H, W, 3]`, one after another."""
-        if self._strength == "off":
-            return self._translator(frames)
-        return np.concatenate([self._translate_next(frames[index : index + 1]) for index in range(len(frames))])
+    def __call__(self, frames: np.ndarray, styles: Sequence[Style] | None = None) -> np.ndarray:
+        """Translates the next frames of the video one after another, uint8 RGB `[N, H, W, 3]` or label maps.
 
-    def _translate_next(self, frames: np.ndarray) -> np.ndarray:
-        if self._cut(frames[0]) or (self._last is not None and self._last[1].shape != frames[0].shape):
+        `styles` has one for each frame, in place of the translator's own.
+        """
+        if self._strength == "off":
+            return self._translator(frames, styles)
+        results = [
+            self._translate_next(frames[index : index + 1], None if styles is None else styles[index : index + 1])
+            for index in range(len(frames))
+        ]
+        return np.concatenate(results)
+
+    def _translate_next(self, frames: np.ndarray, style: Sequence[Style] | None) -> np.ndarray:
+        picture = self._intake.shown(frames[0])
+        if self._cut(picture) or (self._last is not None and self._last[1].shape != picture.shape):
             self._statistics = self._last = None
-        result = self._translator(frames) if self._channels is None else self._with_statistics(frames, self._channels)
-        small = _reduced(frames[0])
+        if self._channels is None:
+            result = self._translator(frames, style)
+        else:
+            result = self._with_statistics(frames, self._channels)
+        small = _reduced(picture)
         if self._strength == "strong" and self._last is not None:
             result = self._blended(small, result[0], *self._last)[None]
         self._last = small, result[0]

@@ -12,15 +12,16 @@ import numpy as np
 
 from i2i_rt.errors import MediaError
 from i2i_rt.video import mux, pipeline
+from i2i_rt.video.intake import Intake, Pictures
 from i2i_rt.video.probe import Clip, probe
 from i2i_rt.video.reader import Frame, FrameReader, Reader
 from i2i_rt.video.segments import Segments
-from i2i_rt.video.sizes import MAX_PIXELS, Size, resized, size_note, target_size
+from i2i_rt.video.sizes import MAX_PIXELS, Size, size_note, target_size
 from i2i_rt.video.writer import TICKS_PER_SECOND, Encoding
 
 FRAMES_IN_A_QUEUE = 8
 
-Translate = Callable[[np.ndarray], np.ndarray]  # uint8 RGB [N, H, W, 3] to the same shape
+Translate = Callable[[np.ndarray], np.ndarray]  # what the intake gives, [N, …], to uint8 RGB [N, H, W, 3]
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class VideoOptions:
 
     Attributes:
         size: the height and width at which it is translated and written; None: its own.
+        fixed: the only size that the model takes; None: any.
         compare: writes the input to the left of the result.
     """
 
     batch: int = 1
     size: Size | None = None
     max_pixels: int = MAX_PIXELS
+    fixed: Size | None = None
     compare: bool = False
     reader: Reader = "auto"
     encoding: Encoding = field(default_factory=Encoding)
@@ -61,7 +64,7 @@ class VideoSummary:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Frames on their way; `images` `[N, H, W, 3]` may repeat the last frame, so that every batch has one shape."""
+    """Frames on their way; `images` `[N, H, W, …]` may repeat the last frame, so that every batch has one shape."""
 
     frames: list[Frame]
     images: np.ndarray
@@ -75,8 +78,9 @@ def translate_video(
     options: VideoOptions | None = None,
     *,
     model: str = "",
+    intake: Intake | None = None,
     warm_up: Callable[[int, int, int], None] | None = None,
-    begin: Callable[[int | None, int], None] = lambda expected, kept: None,
+    begin: Callable[[Clip, int], None] = lambda clip, kept: None,
     advance: Callable[[int], None] = lambda frames: None,
 ) -> VideoSummary:
     """Translates a video.
@@ -84,13 +88,14 @@ def translate_video(
     Ctrl-C ends it early: what was written so far becomes `<name>.partial<suffix>`, and `resume` goes on from there.
 
     Args:
-        translate: takes and gives uint8 RGB frames `[N, H, W, 3]`.
+        translate: takes what the intake gives, `[N, …]`, and gives uint8 RGB frames `[N, H, W, 3]`.
         source: the video.
         output: the result, `.mp4`, `.mov` or `.mkv`; the name appears when it is complete.
         options: how it is done.
         model: what the frames are translated with, in words; `resume` goes on with the same only.
+        intake: makes of frames what the network takes; by default they stay as they are.
         warm_up: is called with height, width and batch before the first frame.
-        begin: is called with the number of frames that are expected, and of those that an earlier run made.
+        begin: is called with the clip and the number of its frames that an earlier run made, before any other.
         advance: is called with the number of frames that were written just now.
 
     Raises:
@@ -103,9 +108,9 @@ def translate_video(
     mux.check_output(output)
     if output.exists() and output.samefile(source):
         raise MediaError(f"{output} is the input itself; name another file with -o")
-    job = _Job(translate, clip, output, options, model)
+    job = _Job(translate, clip, output, options, model, intake or Pictures())
     with closing(job.segments):
-        begin(clip.expected_frames, job.segments.kept)
+        begin(clip, job.segments.kept)
         interrupted, times = False, None
         try:
             if warm_up is not None:
@@ -152,11 +157,15 @@ def translate_video(
 class _Job:
     """One video on its way through the stages, and what can be said of it afterwards."""
 
-    def __init__(self, translate: Translate, clip: Clip, output: Path, options: VideoOptions, model: str) -> None:
-        self._translate, self._clip, self._options = translate, clip, options
-        self.size = target_size(clip.height, clip.width, size=options.size, max_pixels=options.max_pixels)
+    def __init__(
+        self, translate: Translate, clip: Clip, output: Path, options: VideoOptions, model: str, intake: Intake
+    ) -> None:
+        self._translate, self._clip, self._options, self._intake = translate, clip, options, intake
+        self._sizing: dict[str, Any] = {"size": options.size, "max_pixels": options.max_pixels, "fixed": options.fixed}
+        self.size = target_size(clip.height, clip.width, **self._sizing)
         # an explicit size is the picture's own, so its pixels are square
-        self._aspect = clip.sample_aspect_ratio if options.size is None else Fraction(1)
+        self._squared = options.size is not None or options.fixed is not None
+        self._aspect = Fraction(1) if self._squared else clip.sample_aspect_ratio
         self.segments = Segments(output, self._identity(model), resume=options.resume)
         self.reader = FrameReader(clip, options.reader, skip=self.segments.kept)
 
@@ -175,7 +184,7 @@ class _Job:
         }
 
     def prepare(self, frames: list[Frame]) -> _Batch:
-        images = [resized(frame.image, self.size) for frame in frames]
+        images = [self._intake.resized(self._intake.from_frame(frame.image), self.size) for frame in frames]
         return _Batch(frames, np.stack(images + images[-1:] * (self._options.batch - len(images))))
 
     def infer(self, batch: _Batch) -> _Batch:
@@ -186,7 +195,7 @@ class _Job:
         assert batch.results is not None
         for frame, before, after in zip(batch.frames, batch.images, batch.results, strict=False):
             self.segments.write(
-                np.concatenate((before, after), axis=1) if self._options.compare else after,
+                np.concatenate((self._intake.shown(before), after), axis=1) if self._options.compare else after,
                 frame.time_s,
                 frame.duration_s,
                 encoding=self._options.encoding,
@@ -208,8 +217,8 @@ class _Job:
     def changed(self, sound: mux.Sound) -> Iterator[str]:
         clip = self._clip
         if self.size != (clip.height, clip.width):
-            yield size_note((clip.height, clip.width), self.size, self._options.size, self._options.max_pixels)
-        if self._options.size and clip.sample_aspect_ratio != 1:
+            yield size_note((clip.height, clip.width), self.size, **self._sizing)
+        if self._squared and clip.sample_aspect_ratio != 1:
             yield "pixels are square now"
         if any(side % 2 for side in (self.size[0], self.size[1] * (1 + self._options.compare))):
             yield "an odd side was made even by repeating its last row or column"
