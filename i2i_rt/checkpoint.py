@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -27,6 +28,15 @@ READERS = {
     "sincut-generator": sincut.read_official_generator,
     "sincut-discriminator": sincut.read_official_discriminator,
 }
+
+# Training scripts keep a loss or a learning rate beside the weights as a NumPy number; reading one runs no code.
+# NumPy 2 renamed the module that the file names.
+_SCALAR = np.float32(0).__reduce__()[0]
+NUMPY_NUMBERS: list[Any] = [
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bhilqBHILQefd"},
+    *((_SCALAR, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")),
+]
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,8 @@ def _open(file: Path) -> Any:
             # of pickle protocols that torch does not expect: what cannot be read is told below
             warnings.simplefilter("ignore")
             # files of PyTorch before 1.6 are no zip archives, and cannot be mapped
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+            with torch.serialization.safe_globals(NUMPY_NUMBERS):
+                return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except SafetensorError as error:
         raise CheckpointError(f"{file} is no complete safetensors file: {error}") from error
     # a damaged file can fail anywhere inside the unpickler, with any exception

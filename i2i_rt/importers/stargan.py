@@ -30,9 +30,10 @@ def read(files: Sequence[Path], options: Options) -> Imported:
     given_w_hpf, names = options.text("w_hpf", ""), options.names("domains", ())
     if not 1 <= len(files) <= 2:
         raise I2IError(f"give one file of networks, or that and FAN's wing.ckpt, not {len(files)} files")
-    source = str(files[0])
-    content = read_nested(files[0])
-    groups = groups_of(content, ("generator", "mapping_network", "style_encoder"), source)
+    contents = {str(file): read_nested(file) for file in files}
+    # the files may come in any order: FAN's has no generator
+    source = next((file for file, content in contents.items() if "generator" in content), str(files[0]))
+    groups = groups_of(contents[source], ("generator", "mapping_network", "style_encoder"), source)
     networks = {name: load(name, groups[name], source) for name in ("mapping_network", "style_encoder")}
     notes = []
     w_hpf = 0.0
@@ -43,7 +44,7 @@ def read(files: Sequence[Path], options: Options) -> Imported:
             raise CheckpointError(f"w_hpf is {w_hpf:g}, but the generator in {source} was trained with one above 0")
         if stored is None and not given_w_hpf:
             notes.append("the file does not tell w_hpf; 1 is taken, as the official CelebA-HQ model was trained")
-        networks["fan"] = _face_alignment(content, files)
+        networks["fan"] = _face_alignment(contents, source)
     elif given_w_hpf and options.number("w_hpf"):
         raise CheckpointError(f"w_hpf is {given_w_hpf}, but the generator in {source} was trained with 0")
     networks["generator"] = load_generator(groups["generator"], w_hpf, source)
@@ -99,18 +100,16 @@ def _has_masks(state: Mapping[str, Tensor], image_size: int, source: str) -> boo
     return side == 8
 
 
-def _face_alignment(content: Mapping[str, Any], files: Sequence[Path]) -> nn.Module:
-    if len(files) == 2:
-        state, source = fan_state(read_nested(files[1])), str(files[1])
-    elif "fan" in content:
-        state, source = content["fan"], str(files[0])
-    else:
+def _face_alignment(contents: Mapping[str, Mapping[str, Any]], source: str) -> Any:
+    for file in contents:
+        if file != source:
+            return load("fan", fan_state(contents[file]), file)
+    if "fan" not in contents[source]:
         raise CheckpointError(
-            f"the generator in {files[0]} needs masks of the face, but the file has no 'fan': "
+            f"the generator in {source} needs masks of the face, but the file has no 'fan': "
             "give the official wing.ckpt as a second file"
         )
-    network: nn.Module = load("fan", state, source)
-    return network
+    return load("fan", contents[source]["fan"], source)
 
 
 def _check_agreement(networks: Mapping[str, Any], source: str) -> None:

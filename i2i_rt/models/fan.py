@@ -123,11 +123,11 @@ class FaceAlignment(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[2:] != (SIDE, SIDE):
             image = functional.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False)
-        x = torch.cat([image * 0.5 + 0.5, self.image_coordinates.expand(len(image), -1, -1, -1)], 1)
+        x = torch.cat([image * 0.5 + 0.5, self.image_coordinates.expand(image.shape[0], -1, -1, -1)], 1)
         x = functional.relu(self.stem_norm(self.stem(x)))
         x = functional.avg_pool2d(self.blocks[0](x), 2)
         x = self.blocks[2](self.blocks[1](x))
-        x = self.mix(torch.cat([x, self.feature_coordinates.expand(len(x), -1, -1, -1)], 1))
+        x = self.mix(torch.cat([x, self.feature_coordinates.expand(x.shape[0], -1, -1, -1)], 1))
         x = self.last(self.top(self.hourglass(x)))
         heatmaps: Tensor = self.head(functional.relu(self.last_norm(x)))
         return heatmaps[:, :LANDMARKS]
