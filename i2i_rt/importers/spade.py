@@ -57,9 +57,7 @@ def read(files: Sequence[Path], options: Options) -> Imported:
     networks: dict[str, nn.Module] = {"generator": _build_generator(config, found.weights, source)}
     if encoder is not None:
         if not config.style:
-            raise CheckpointError(
-                "there is an encoder, but the generator was trained without a VAE and takes no style"
-            )
+            raise CheckpointError("there is an encoder, but the generator was trained without a VAE and takes no style")
         if encoder.config.style != config.style:
             raise CheckpointError(
                 f"the encoder's styles have {encoder.config.style} values, the generator's {config.style}; "

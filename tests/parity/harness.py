@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,25 @@ def draw(case: str, key: str, entry: Mapping[str, Any], stored: Mapping[str, np.
         drawn = generator.random(shape, dtype=np.float64) * (rule["high"] - rule["low"]) + rule["low"]
     elif rule["kind"] == "constant":
         drawn = np.full(shape, rule["value"], dtype=np.float64)
+    elif rule["kind"] == "labels":
+        return draw_labels(generator, shape, rule["classes"], rule.get("regions", 12))
     else:
         raise UnsupportedCase(f"rule {rule['kind']!r}")
     return drawn.astype(rule.get("dtype", "float32"))
+
+
+def draw_labels(generator: np.random.Generator, shape: Sequence[int], classes: int, regions: int) -> np.ndarray:
+    """Draws maps of classes `[…, H, W]`, int64: rectangles over one another, the order of the draws being the rule."""
+    height, width = shape[-2:]
+    planes = np.zeros((math.prod(shape[:-2]), height, width), np.int64)
+    for plane in planes:
+        for _ in range(regions):
+            top, left = generator.integers(0, height), generator.integers(0, width)
+            # the value is drawn before the rectangle's far corner
+            value = generator.integers(0, classes)
+            bottom, right = top + generator.integers(1, height + 1), left + generator.integers(1, width + 1)
+            plane[top:bottom, left:right] = value
+    return planes.reshape(shape)
 
 
 def run_case(folder: Path) -> Result:
