@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from i2i_rt.bundle import Bundle, Provenance, sha256_of
-from i2i_rt.errors import I2IError, closest
+from i2i_rt.errors import CheckpointError, I2IError, closest
 from i2i_rt.importers import (
     bicyclegan,
     cycada,
@@ -23,6 +23,7 @@ from i2i_rt.importers import (
     unit,
 )
 from i2i_rt.importers.base import Imported, Options
+from i2i_rt.importers.recognise import recognise
 from i2i_rt.models import table
 from i2i_rt.stages.table import stages_of
 
@@ -72,13 +73,26 @@ def import_checkpoint(
     paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
     saved = Path(options_path) if options_path is not None else options_file.beside(paths[0])
     words = Options(options, options_file.read_options(saved) if saved is not None else None)
-    found = IMPORTERS[system](paths, words)
+    try:
+        found = IMPORTERS[system](paths, words)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{_hint(system, paths)}") from error
     words.refuse_unknown(system)
     sources = found.files or paths
     provenance = Provenance(
         ", ".join(path.name for path in sources), " ".join(sha256_of(path) for path in sources), found.notes
     )
     return write_bundle(found, system, output, provenance)
+
+
+def _hint(system: str, files: Sequence[Path]) -> str:
+    """Says which other system the files look like; nothing where they are of this one, or of none that is known."""
+    guess = recognise(files)
+    if guess is None or IMPORTERS[guess[0]] is IMPORTERS[system]:
+        return ""
+    if guess[0] in single.GENERATORS and system in single.GENERATORS:
+        return ""  # they share networks, and their own sentence names those that fit
+    return f"; it looks like the {guess[1]} of {guess[0]}: i2i-rt import {guess[0]} {' '.join(map(str, files))}"
 
 
 def write_bundle(found: Imported, system: str, output: str | Path, provenance: Provenance) -> Bundle:
