@@ -48,7 +48,8 @@ class AffineInstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return instance_norm(x, self.weight, self.bias)
+        result: Tensor = instance_norm(x, self.weight, self.bias)
+        return result
 
 
 class StyleNorm(nn.Module):
@@ -83,7 +84,8 @@ class EncoderBlock(nn.Module):
         if self.reduce:
             x, beside = functional.avg_pool2d(x, 2), functional.avg_pool2d(beside, 2)
         x = self.conv2(functional.leaky_relu(self.norm2(x), 0.2))
-        return (x + beside) * ROOT_HALF
+        result: Tensor = (x + beside) * ROOT_HALF
+        return result
 
 
 class DecoderBlock(nn.Module):
@@ -215,7 +217,7 @@ class MappingNetwork(nn.Module):
         self.heads = nn.ModuleList(_perceptron([*[width] * 4, config.style_dim]) for _ in range(config.domains))
 
     def forward(self, noise: Tensor, domain: Tensor) -> Tensor:
-        shared = self.shared(noise.to(self.shared[0].weight.dtype))
+        shared = self.shared(noise.to(next(self.parameters()).dtype))
         return _of_domain([head(shared) for head in self.heads], domain)
 
 

@@ -1,7 +1,7 @@
 """TUNIT's networks (Baek et al. 2021, arXiv:2006.06500, appendix A): a guiding network and a FUNIT-style generator."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -32,7 +32,8 @@ class TUNITGeneratorConfig:
     @property
     def image_size(self) -> int:
         """Side of the images that the official code trains such a network with."""
-        return BOTTOM * 2**self.levels
+        side: int = BOTTOM * 2**self.levels
+        return side
 
 
 class ConvNorm(nn.Module):
@@ -46,14 +47,24 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, padding_mode="reflect")
         self.activate = activate
 
-    @property
-    def channels(self) -> int:
-        return self.conv.out_channels
-
-    def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *style: Tensor) -> Tensor:
+        """Takes, where the style scales and shifts, its shift and its scale `[N, C]`."""
         x = self.conv(x)
-        x = instance_norm(x) if scale is None or shift is None else adaptive_instance_norm(x, scale, shift)
+        x = adaptive_instance_norm(x, scale=style[1], shift=style[0]) if style else instance_norm(x)
         return functional.relu(x) if self.activate else x
+
+
+class ResidualBlock(nn.Module):
+    """`x + 0.1 * f(x)` with two 3x3 convolutions; no activation after the second."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([ConvNorm(channels, channels, 3), ConvNorm(channels, channels, 3, activate=False)])
+
+    def forward(self, x: Tensor, *style: Tensor) -> Tensor:
+        first, second = self.layers
+        result: Tensor = x + 0.1 * second(first(x, *style[:2]), *style[2:])
+        return result
 
 
 class TUNITGenerator(nn.Module):
@@ -69,15 +80,9 @@ class TUNITGenerator(nn.Module):
             [ConvNorm(3, widths[0], 7)] + [ConvNorm(i, o, 4, stride=2) for i, o in pairwise(widths)]
         )
 
-        def residual() -> nn.ModuleList:
-            return nn.ModuleList(
-                nn.ModuleList(
-                    [ConvNorm(widths[-1], widths[-1], 3), ConvNorm(widths[-1], widths[-1], 3, activate=False)]
-                )
-                for _ in range(config.blocks)
-            )
-
-        self.encode_residual, self.decode_residual = residual(), residual()
+        self.encode_residual, self.decode_residual = (
+            nn.ModuleList(ResidualBlock(widths[-1]) for _ in range(config.blocks)) for _ in range(2)
+        )
         rising = widths[::-1]
         self.decode = nn.ModuleList(ConvNorm(i, o, 5) for i, o in pairwise(rising))
         self.to_rgb = nn.Conv2d(widths[0], 3, 7, padding=3, padding_mode="reflect")
@@ -99,19 +104,18 @@ class TUNITGenerator(nn.Module):
         x = image
         for layer in self.encode:
             x = layer(x)
-        for first, second in self.encode_residual:  # type: ignore[misc]
-            x = x + 0.1 * second(first(x))
+        for block in self.encode_residual:
+            x = block(x)
         return x
 
     def decoded(self, x: Tensor, style: Tensor) -> Tensor:
         """Gives the image of a content in a style."""
-        parts = iter(self.mlp(style.to(x.dtype)).split([c for channels in self._channels for c in (channels,) * 2], 1))
-        for first, second in self.decode_residual:  # type: ignore[misc]
-            shift, scale, next_shift, next_scale = (next(parts) for _ in range(4))
-            x = x + 0.1 * second(first(x, scale, shift), next_scale, next_shift)
-        for layer in self.decode:
-            shift, scale = next(parts), next(parts)
-            x = layer(functional.interpolate(x, scale_factor=2.0, mode="nearest"), scale, shift)
+        parts = self.mlp(style.to(x.dtype)).split([c for channels in self._channels for c in (channels, channels)], 1)
+        for number, block in enumerate(self.decode_residual):
+            x = block(x, *parts[4 * number : 4 * number + 4])
+        for number, layer in enumerate(self.decode, 2 * len(self.decode_residual)):
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = layer(x, *parts[2 * number : 2 * number + 2])
         result: Tensor = self.to_rgb(x).tanh()
         return result
 
@@ -178,10 +182,10 @@ def read_generator(state: Mapping[str, Tensor]) -> tuple[TUNITGeneratorConfig, d
         state["cnt_encoder.model.0.conv.weight"].shape[0], levels, blocks, style_dim, mlp_width
     )
     layer = r"model\.(\d+)\.model\.(\d)\."
-    patterns = [
-        (rf"cnt_encoder\.model\.{levels + 1}\.{layer}", r"encode_residual.\1.\2."),
+    patterns: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+        (rf"cnt_encoder\.model\.{levels + 1}\.{layer}", r"encode_residual.\1.layers.\2."),
         (r"cnt_encoder\.model\.(\d+)\.", r"encode.\1."),
-        (rf"decoder\.model\.0\.{layer}", r"decode_residual.\1.\2."),
+        (rf"decoder\.model\.0\.{layer}", r"decode_residual.\1.layers.\2."),
         (rf"decoder\.model\.{2 * levels + 1}\.conv\.", "to_rgb."),
         # an enlargement without weights stands before each convolution
         (r"decoder\.model\.(\d+)\.", lambda match: f"decode.{int(match[1]) // 2 - 1}."),

@@ -26,15 +26,15 @@ def official_generator(network: torch.nn.Module) -> State:
     state = {}
     for key, tensor in network.state_dict().items():
         part, *rest = key.split(".")
-        number = int(rest[0]) if rest[0].isdigit() else 0
+        number, layer = int(rest[0]) if rest[0].isdigit() else 0, rest[2] if len(rest) > 2 else ""
         stem = {
             "encode": f"cnt_encoder.model.{number}.conv",
-            "encode_residual": f"cnt_encoder.model.{levels + 1}.model.{number}.model.{rest[1]}.conv",
-            "decode_residual": f"decoder.model.0.model.{number}.model.{rest[1]}.conv" if len(rest) > 1 else "",
+            "encode_residual": f"cnt_encoder.model.{levels + 1}.model.{number}.model.{layer}.conv",
+            "decode_residual": f"decoder.model.0.model.{number}.model.{layer}.conv",
             "decode": f"decoder.model.{2 * number + 2}.conv",
             "to_rgb": f"decoder.model.{2 * levels + 1}.conv",
             "mlp": f"mlp.model.{number // 2}.fc",
-        }[part] if len(rest) > 1 else f"decoder.model.{2 * levels + 1}.conv"  # fmt: skip
+        }[part]
         state[f"{stem}.{rest[-1]}"] = tensor
         if part.startswith("decode") and rest[-1] == "bias":
             state[stem.removesuffix("conv") + "norm.running_mean"] = torch.zeros(len(tensor))
