@@ -127,7 +127,8 @@ class Codes:
         similarity = np.einsum("chw,c->hw", unit, unit[:, row, column])
         # equal codes must pass a threshold of 1, whatever their rounding
         rise = np.clip((similarity + 1e-6 - (threshold - softness)) / max(2 * softness, 1e-6), 0, 1)
-        return (rise * rise * (3 - 2 * rise)).astype(np.float32)
+        mask: np.ndarray = (rise * rise * (3 - 2 * rise)).astype(np.float32)
+        return mask
 
     def cloned(self, source: "Codes", mask: np.ndarray, rows: int = 0, columns: int = 0) -> "Codes":
         """Copies the structure of `source` where its mask `[h, w]`, from 0 to 1, is, moved by rows and columns.
@@ -141,12 +142,11 @@ class Codes:
             raise I2IError(
                 f"the mask is {list(mask.shape)}; the source's structure has {list(source.structure.shape[1:])} places"
             )
-        share = np.zeros(self.structure.shape[1:], np.float32)
+        _, height, width = self.structure.shape
+        share = np.zeros((height, width), np.float32)
         copy = np.zeros_like(self.structure)
-        (to_rows, from_rows), (to_columns, from_columns) = (
-            _overlap(mine, theirs, shift)
-            for mine, theirs, shift in zip(share.shape, mask.shape, (rows, columns), strict=True)
-        )
+        to_rows, from_rows = _overlap(height, mask.shape[0], rows)
+        to_columns, from_columns = _overlap(width, mask.shape[1], columns)
         share[to_rows, to_columns] = mask[from_rows, from_columns]
         copy[:, to_rows, to_columns] = source.structure[:, from_rows, from_columns]
         if not share.any():

@@ -125,7 +125,7 @@ def default_size(parts: Mapping[str, Mapping[str, Tensor]], encoder: swapping.Sw
     if not state:
         return 256
     config, _ = swapping_discriminators.read_official_discriminator(state)
-    return config.side * 2 ** (len(config.widths) - 1)
+    return config.side << (len(config.widths) - 1)
 
 
 def _part(parts: Mapping[str, Mapping[str, Tensor]], part: str, source: str) -> Mapping[str, Tensor]:

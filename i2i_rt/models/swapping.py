@@ -145,7 +145,8 @@ class StyledBlock(nn.Module):
 
     def forward(self, x: Tensor, texture: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
         result: Tensor = self.conv2(self.conv1(x, texture, noise[0]), texture, noise[1])
-        return (result + self.enlarge(self.skip(x))) / math.sqrt(2)
+        result = (result + self.enlarge(self.skip(x))) / math.sqrt(2)
+        return result
 
 
 class StructureModulation(nn.Module):

@@ -89,7 +89,7 @@ class SwappingPatchDiscriminator(nn.Module):
         """
         found: Tensor = self.layers(crops.flatten(0, 1))
         if average:
-            means = found.unflatten(0, crops.shape[:2]).mean(1, keepdim=True)
+            means = found.view(*crops.shape[:2], *found.shape[1:]).mean(1, keepdim=True)
             found = means.expand(-1, crops.shape[1], -1, -1, -1).flatten(0, 1)
         return found
 
@@ -130,7 +130,7 @@ def crops(
     cut = functional.grid_sample(
         images.repeat_interleave(count, 0), grid.to(images.dtype), mode="bilinear", align_corners=False
     )
-    return cut.unflatten(0, (len(images), count))
+    return cut.view(len(images), count, *cut.shape[1:])
 
 
 def read_official_discriminator(
