@@ -3,10 +3,12 @@
     i2i-rt live horse2zebra/ --camera 0
     i2i-rt live horse2zebra/ --url rtsp://192.168.1.20/stream --stabilize light --output zebra.mp4
     i2i-rt live horse2zebra/ --url ride.mp4 --duration 10 --output frames/
+    i2i-rt live afhq/ --camera 0 --reference ginger.jpg black.jpg --domain cat
 
 A window shows the result, with frames per second and the delay from arrival to display; Q closes it. Without a
 display the frames are written: to a video with the times of their arrival, or to a folder of pictures. Ctrl-C ends
-the run, completes the file and prints the summary. A stream that breaks off is opened again.
+the run, completes the file and prints the summary. A stream that breaks off is opened again. The style of a reference
+follows its file: it is read again when it changes.
 """
 
 import argparse
@@ -20,16 +22,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from i2i_rt.bundle import write_json
 from i2i_rt.cli import add_backend_options, positive
+from i2i_rt.cli.style_options import add_style_options, check_style_options, make_styles
 from i2i_rt.errors import I2IError, MediaError
 from i2i_rt.translator import Translator
 from i2i_rt.video.camera import LatestFrameReader, OpenCVSource, without_password
+from i2i_rt.video.intake import intake_of
 from i2i_rt.video.live import Status, Summary, Window, translate_live, window_problem
 from i2i_rt.video.recording import FrameFolder, VideoRecording, open_recording
-from i2i_rt.video.sizes import MAX_PIXELS, parse_size, resized, target_size
+from i2i_rt.video.references import References
+from i2i_rt.video.sizes import MAX_PIXELS, check_size, parse_size, target_size
 from i2i_rt.video.stabilize import Stabilizer
 
 
@@ -59,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=positive, metavar="N", help="end after this many frames")
     parser.add_argument("--overlay", action="store_true", help="write rate and delay into the files' frames too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the summary as JSON")
+    add_style_options(parser, video=False)
     add_backend_options(parser)
 
 
@@ -82,6 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.bundle, backend=arguments.backend, precision=arguments.precision, threads=arguments.threads
             )
         )
+        check_size(size, translator.fixed_size)
+        if translator.bundle is not None:
+            check_style_options(arguments, translator.bundle)
         reader = LatestFrameReader(lambda: OpenCVSource(where), name=name, say=say)
         stack.callback(reader.close)
         stop = stack.enter_context(_stop_on_interrupt())
@@ -89,20 +99,41 @@ def run(arguments: argparse.Namespace) -> int:
         if recording is not None:
             stack.callback(recording.close)
         stabilizer = Stabilizer(translator, arguments.stabilize)
-        height, width = target_size(*reader.first.shape[:2], size=size, max_pixels=arguments.max_pixels)
-        say(f"{name}: {reader.first.shape[1]}x{reader.first.shape[0]}, translated at {width}x{height}")
+        intake = intake_of(translator.bundle)
+        height, width = target_size(
+            *reader.first.shape[:2], size=size, max_pixels=arguments.max_pixels, fixed=translator.fixed_size
+        )
+        only = ", the model's only size" if translator.fixed_size else ""
+        say(f"{name}: {reader.first.shape[1]}x{reader.first.shape[0]}, translated at {width}x{height}{only}")
         say(f"running {translator.description}")
         if stabilizer.note:
             say(stabilizer.note)
+        references = None
+        if arguments.reference:
+            references = References(arguments.reference, say=say)
+            stack.callback(references.close)
+        styles, described = make_styles(arguments, translator)
+        if styles:
+            translator.current_style = styles[0]
+            say(described)
         stabilizer.warm_up(height, width)
         window = None
         if window_problem() is None:
-            window = Window(f"i2i-rt live: {arguments.bundle.name}", stop)
+            keys = {} if references is None else {"r": references.again, "n": references.next}
+            window = Window(f"i2i-rt live: {arguments.bundle.name}", stop, keys)
             stack.callback(window.close)
         status = stack.enter_context(progress.status("waiting for a frame") if progress.is_terminal else nullcontext())
+
+        def translate(frames: np.ndarray) -> np.ndarray:
+            changed = None if references is None else references.take()
+            if changed is not None:  # between two frames: a session belongs to one thread
+                translator.current_style = translator.style(image=changed[1], domain=arguments.domain)
+                say(f"style: {translator.current_style.origin}, {changed[0]}")
+            return stabilizer(intake.resized(intake.from_frame(frames[0]), (height, width))[None])
+
         summary = translate_live(
             reader,
-            lambda frames: stabilizer(resized(frames[0], (height, width))[None]),
+            translate,
             window=window,
             files=[] if recording is None else [recording],
             overlay_in_files=arguments.overlay,

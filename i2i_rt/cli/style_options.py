@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from i2i_rt.bundle import Bundle
-from i2i_rt.errors import I2IError, UnsupportedError
+from i2i_rt.errors import I2IError, MediaError, UnsupportedError
 from i2i_rt.style import Style, StyleMaker
 from i2i_rt.translator import Translator
 from i2i_rt.video.stills import read_still
@@ -60,6 +60,9 @@ def check_style_options(arguments: argparse.Namespace, bundle: Bundle) -> None:
             maker.check(Style.load(file), str(file))
     else:
         maker.check_request(arguments.domain, image=given == ["reference"])
+        for file in _references(arguments):
+            if not file.is_file():
+                raise MediaError(f"there is no file {file}")
 
 
 def takes_style(bundle: Bundle | None) -> bool:
@@ -76,8 +79,9 @@ def make_styles(arguments: argparse.Namespace, translator: Translator) -> tuple[
         styles = [Style.load(file) for file in files]
         described = (f"{file} ({style.origin})" for file, style in zip(files, styles, strict=True))
         return styles, f"style: {' to '.join(described)}"
-    if arguments.reference is not None:
-        reference = arguments.reference[0] if isinstance(arguments.reference, list) else arguments.reference
+    references = _references(arguments)
+    if references:
+        reference = references[0]
         style = translator.style(image=read_still(reference).image, domain=arguments.domain)
         return [style], f"style: {style.origin}, {reference}"
     style = translator.style(seed=arguments.seed, domain=arguments.domain)
@@ -92,6 +96,11 @@ def _files(arguments: argparse.Namespace) -> list[Path]:
             raise I2IError(f"--style-path is {arguments.style_path!r}; it must name at least 2 files: a.npz,b.npz")
         return files
     return [arguments.style] if arguments.style is not None else []
+
+
+def _references(arguments: argparse.Namespace) -> list[Path]:
+    given = arguments.reference
+    return given if isinstance(given, list) else [] if given is None else [given]
 
 
 def _option(name: str) -> str:

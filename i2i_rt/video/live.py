@@ -4,7 +4,7 @@ import sys
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import environ
 from threading import Event
@@ -97,10 +97,10 @@ class Meter:
 
 
 class Window:
-    """A window of OpenCV; Q, Escape or its close button set `stop`."""
+    """A window of OpenCV; Q, Escape or its close button set `stop`, and other `keys` do what they are given for."""
 
-    def __init__(self, title: str, stop: Event) -> None:
-        self._title, self._stop = title, stop
+    def __init__(self, title: str, stop: Event, keys: Mapping[str, Callable[[], None]] | None = None) -> None:
+        self._title, self._stop, self._keys = title, stop, keys or {}
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
 
     def write(self, frame: np.ndarray, time_s: float) -> None:
@@ -108,6 +108,8 @@ class Window:
         key = cv2.waitKey(1) & 0xFF
         if key in (ord("q"), 27) or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             self._stop.set()
+        elif chr(key) in self._keys:
+            self._keys[chr(key)]()
 
     def close(self) -> None:
         cv2.destroyWindow(self._title)
