@@ -111,6 +111,7 @@ def answer_networks(
         "mask_1": lambda: chosen_masks(0),
         "mask_2": lambda: chosen_masks(1),
         "landmarks": lambda: landmarks(heatmaps(), inputs["image"].shape[2] // 64),
+        "logits": logits,
         "logits_all": logits,
         "logit": lambda: logits().gather(1, domain[:, None])[:, 0],  # type: ignore[index]
     }
