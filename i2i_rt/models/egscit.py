@@ -232,7 +232,7 @@ class EgscitAutoencoder(nn.Module):
 
 
 class EgscitDiscriminator(nn.Module):
-    """Scores `[N, 3, H, W]` in [-1, 1], `[N, 1, h, w]`. Activations come twice and after the scores too, as official."""
+    """Scores `[N, 3, H, W]` in [-1, 1], `[N, 1, h, w]`. Activations come twice, and after the scores too."""
 
     def __init__(self, config: EgscitDiscriminatorConfig) -> None:
         super().__init__()

@@ -55,9 +55,10 @@ class AffineInstanceNorm(nn.Module):
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Divides by the root mean square over the channels (Karras et al. 2018, ProGAN, 4.2); mean in float32."""
-    wide = x.float()
-    return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + 1e-8)).to(x.dtype)
+    """Gives `x / sqrt(mean(x^2) + 1e-8)` over the channels (Karras et al. 2018, section 4.2); the mean in float32."""
+    # a hundredfold on both sides of the fraction: ONNX's optimizer takes a sum with 1e-8 for one with nothing
+    wide = 100 * x.float()
+    return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + 1e-4)).to(x.dtype)
 
 
 def to_torch(tensor: Tensor) -> Tensor:
