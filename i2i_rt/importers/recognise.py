@@ -31,7 +31,7 @@ SIGNS: tuple[tuple[str, str, str], ...] = (
     (r"^model_[01]\.\d+\.weight", "bicyclegan", "discriminator"),
     (r"^UNIT/|^VAEGAN_recon_[AB]/", "egscit", "model"),
     (r"^g_model_(enc|dec)/|^appearance_net/|^d_model_1/", "step", "model"),
-    (r"^conv_params\.|^layer8\.|^score_fr\.", "cycada", "task network"),
+    (r"^(src_net\.|tgt_net\.)?conv_params\.|^layer8\.|^vgg_head\.|^score_pool3\.", "cycada", "task network"),
     (r"^encoder\.convs\.\d+\.", "sincut", "generator"),
     (r"^mlp_0\.0\.weight", "cut", "patch sampler"),
     (r"^model\.\d+\.filt|^model\.(19|20)\.conv_block", "cut", "generator"),
