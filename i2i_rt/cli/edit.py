@@ -35,7 +35,7 @@ PREVIEW_AMOUNTS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="the bundle's folder")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(prog=f"{parser.prog} BUNDLE", dest="action", required=True, metavar="ACTION")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("-o", "--output", type=Path, required=True, help="the result")
     shared.add_argument("--size", metavar="HxW", help="resize pictures to this height and width")
