@@ -1,7 +1,7 @@
 """Networks of BicycleGAN (Zhu et al. 2017, arXiv:1711.11586, appendix): U-Net with a style, encoders, discriminator."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,7 +15,9 @@ from i2i_rt.models.patchgan import PatchDiscriminator, PatchDiscriminatorConfig
 
 NormOrNone = Literal["instance", "batch", "none"]
 Activation = Literal["relu", "lrelu", "elu"]
-ACTIVATIONS = {"relu": nn.ReLU, "lrelu": lambda: nn.LeakyReLU(0.2), "elu": nn.ELU}
+StyleAt = Literal["input", "all"]
+Upsample = Literal["basic", "bilinear"]
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "lrelu": lambda: nn.LeakyReLU(0.2), "elu": nn.ELU}
 # the official places of an encoder block's learned layers -> its norm
 BLOCKS = {(0, 2, 3, 5): "batch", (2, 5): "instance", (1, 3): "none"}
 POOL = 8  # the encoders' last pooling has a fixed size, which fixes the size of their images
@@ -30,15 +32,17 @@ class BicycleGANGeneratorConfig:
     style_size: int = 8
     width: int = 64  # channels of the outermost level; doubled inwards up to 8 times
     depth: int = 8  # reductions: 8 for 256x256 images, 7 for 128x128
-    style_at: Literal["input", "all"] = "all"  # where the style enters: beside the image, or at every reduction
+    style_at: StyleAt = "all"  # where the style enters: beside the image, or at every reduction
     norm: NormOrNone = "instance"
-    upsample: Literal["basic", "bilinear"] = "basic"  # transposed convolutions, or bilinear and a convolution
+    upsample: Upsample = "basic"  # transposed convolutions, or bilinear and a convolution
     activation: Activation = "relu"  # on the way up
 
     def __post_init__(self) -> None:
         if self.depth < 3:
             raise I2IError(f"depth is {self.depth}; BicycleGAN's U-Net has at least 3 reductions")
         _check("norm", self.norm, NormOrNone)
+        _check("style_at", self.style_at, StyleAt)
+        _check("upsample", self.upsample, Upsample)
         _check("activation", self.activation, Activation)
 
     def channels(self, level: int) -> int:
@@ -214,10 +218,9 @@ def read_official_generator(
     if not everywhere and "model.model.0.weight" not in state:
         return None
     prefix, levels = "model." if everywhere else "model.model.", []
-    while prefix is not None:
-        found = _level(state, prefix, everywhere)
+    while prefix:
+        found, prefix = _level(state, prefix, everywhere)
         levels.append(found)
-        prefix = found.pop("inside", None)
     first, widest = state[f"{levels[0]['down']}.weight"], len(levels) - 1
     if everywhere:
         style_size = state[f"{levels[1]['down']}.weight"].shape[1] - first.shape[0] if widest else None
@@ -243,8 +246,8 @@ def read_official_generator(
     return config, _renamed(state, names, batch_norm)
 
 
-def _level(state: Mapping[str, Tensor], prefix: str, everywhere: bool) -> dict[str, str]:
-    """Gives one level's official names by ours; `inside` is the prefix of the level within, where there is one."""
+def _level(state: Mapping[str, Tensor], prefix: str, everywhere: bool) -> tuple[dict[str, str], str]:
+    """Gives one level's official names by ours, and the prefix of the level within, empty where there is none."""
     pattern = r"((?:down|up)\.\d+)\.weight" if everywhere else r"(\d+)\.weight"
     own = [match[1] for key in state if (match := re.fullmatch(re.escape(prefix) + pattern, key))]
     own.sort(key=lambda name: int(name.split(".")[-1]) + (100 if name.startswith("up") else 0))
@@ -261,9 +264,7 @@ def _level(state: Mapping[str, Tensor], prefix: str, everywhere: bool) -> dict[s
     else:
         numbers = [match[1] for key in state if (match := re.match(re.escape(prefix) + r"(\d+)\.model\.", key))]
         inside = f"{prefix}{numbers[0]}.model." if numbers else ""
-    if inside and any(key.startswith(inside) for key in state):
-        found["inside"] = inside
-    return found
+    return found, inside if any(key.startswith(inside) for key in state) else ""
 
 
 def _gap(down: str, state: Mapping[str, Tensor]) -> int:

@@ -7,7 +7,8 @@ multiplied into the weights when they are read, so that layers are plain convolu
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class StepDiscriminatorConfig:
 
     in_channels: int = 6
     scales: int = 3
-    widths: tuple[int, ...] = field(default=(32, 64, 128, 256))  # the last one at the stride of the one before
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # the last one at the stride of the one before
 
 
 class ResidualBlock(nn.Module):
@@ -121,7 +122,7 @@ class StepGenerator(nn.Module):
         x = self.decoder(torch.cat([x, _spread(style, x)], 1))
         for level in range(self.config.reductions, 0, -1):
             x = functional.interpolate(self._joined(maps[level], x, style), scale_factor=2, mode="nearest")
-            for convolution in self.up[level - 1]:  # type: ignore[union-attr]
+            for convolution in cast(nn.ModuleList, self.up[level - 1]):
                 x = pixel_norm(functional.relu(convolution(x)))
         return torch.tanh(self.rgb(self._joined(maps[0], x, style)))
 

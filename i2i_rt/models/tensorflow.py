@@ -21,15 +21,14 @@ class SameConv2d(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         before, after = same_padding(stride, kernel, stride)
-        super().__init__(in_channels, out_channels, kernel, stride, before)
-        self.more = after - before
+        even = before == after
+        super().__init__(in_channels, out_channels, kernel, stride, before if even else 0)
+        self.before_after = None if even else (before, after, before, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.more:
-            return super().forward(x)
-        before, after = self.padding[0], self.padding[0] + self.more  # type: ignore[operator]
-        x = functional.pad(x, (before, after, before, after))
-        return functional.conv2d(x, self.weight, self.bias, self.stride)
+        if self.before_after is not None:
+            x = functional.pad(x, self.before_after)
+        return super().forward(x)
 
 
 class AnySameConv2d(nn.Conv2d):

@@ -41,7 +41,7 @@ class StyleFromNoise(nn.Module):
         self.mapper = mapper
 
     def forward(self, noise: Tensor) -> Tensor:
-        style: Tensor = self.mapper(noise.to(self.mapper.layers[0].weight.dtype))
+        style: Tensor = self.mapper(noise.to(next(self.mapper.parameters()).dtype))
         return style.float()
 
 

@@ -77,10 +77,3 @@ def test_grey_is_that_of_the_official_loader() -> None:
     grey = to_input(torch.from_numpy(frames), generator)  # type: ignore[arg-type]
     expected = np.asarray(Image.fromarray(frames[0]).convert("L"))
     assert np.array_equal(((grey[0, 0].numpy() + 1) * 127.5).round(), expected)
-
-
-def test_frames_of_one_colour_give_finite_pictures_without_noise() -> None:
-    from i2i_rt.models.egscit import restyle
-
-    result = restyle(torch.full((1, 4, 8, 8), 3.0), torch.randn(1, 8))
-    assert result.isfinite().all()
