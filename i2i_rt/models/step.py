@@ -266,9 +266,11 @@ def read_official_generator(
     if not decoder_blocks or not reductions:
         raise CheckpointError("the generator has no residual blocks in its decoder, or no reductions")
     inner = state["g_model_dec/res_blocks/resblock0/res0/res0_conv/weight"].shape[3]
-    style_size, more = inner - content, rgb.shape[2] - width
+    style_size = inner - content
+    # what the first enlargement takes beside the features; the last layer's skip can be as wide as the style
+    more = state[f"g_model_dec/upsampling/upscale_{reductions}/conv0/weight"].shape[2] - inner
     kinds = {
-        (skips * width + everywhere * style_size): (skips, everywhere) for skips in (0, 1) for everywhere in (0, 1)
+        skips * content + everywhere * style_size: (skips, everywhere) for skips in (0, 1) for everywhere in (0, 1)
     }
     if style_size < 1 or more not in kinds:
         raise CheckpointError("the generator's shapes fit no arrangement of style and skips that is known here")
