@@ -6,23 +6,21 @@ far from PyTorch's float32 is not timed.
 """
 
 import contextlib
-import importlib.util
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import cv2
 import numpy as np
 
 from i2i_rt.benchmarks.environment import environment
+from i2i_rt.benchmarks.inputs import sample_inputs
 from i2i_rt.benchmarks.measure import Rule, Timing
 from i2i_rt.benchmarks.report import Report, Row, Start
 from i2i_rt.benchmarks.worker import Worker, WorkerError
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError, UnsupportedError, closest
-from i2i_rt.export.verify import GATES_DB, sample_photographs
+from i2i_rt.export.verify import GATES_DB
 from i2i_rt.runtime import backends, machine
 from i2i_rt.runtime.backends import BACKENDS, PRECISIONS
 
@@ -68,6 +66,12 @@ def measure(
         UnsupportedError: where nothing can run.
     """
     stamp = environment(bundle=bundle, threads=threads)
+    if "translate" not in bundle.stages:
+        raise UnsupportedError(f"{bundle.path} translates nothing; it has the stages {', '.join(bundle.stages)}")
+    note, fixed = "", bundle.stages["translate"].fixed_size
+    if fixed is not None:
+        cases = list(dict.fromkeys(replace(case, height=fixed[0], width=fixed[1]) for case in cases))
+        note = f"; at {fixed[0]}x{fixed[1]}, the model's only size"
     cases = sorted(cases, key=lambda case: case.pixels)  # so that the peak of memory so far is that of this case
     rows: list[Row] = []
     with contextlib.ExitStack() as stack:
@@ -83,11 +87,14 @@ def measure(
         if not candidates:
             raise UnsupportedError(f"nothing can run {bundle.path} here: {rows[0].note}; see 'i2i-rt doctor'")
         for number, case in enumerate(cases, 1):
-            rows += _measure_case(candidates, case, rule, partial(_say, progress, f"{number} of {len(cases)}"))
+            rows += _measure_case(bundle, candidates, case, rule, partial(_say, progress, f"{number} of {len(cases)}"))
         starts = dict(_starts(candidates, progress))
     rows = [replace(row, start=starts.get((row.name, row.precision))) for row in rows]
     return Report(
-        f"Latency of {bundle.path.resolve().name} ({bundle.system})", str(rule), stamp, tuple(_marked(bundle, rows))
+        f"Latency of {bundle.path.resolve().name} ({bundle.system})",
+        f"{rule}{note}",
+        stamp,
+        tuple(_marked(bundle, rows)),
     )
 
 
@@ -123,10 +130,10 @@ def variants(bundle: Bundle, backend: str, precision: str) -> list[tuple[str, st
 
 
 def _measure_case(
-    candidates: list[_Candidate], case: Case, rule: Rule, progress: Callable[[str], None]
+    bundle: Bundle, candidates: list[_Candidate], case: Case, rule: Rule, progress: Callable[[str], None]
 ) -> Iterator[Row]:
     """Gives a row for each candidate; removes those whose process died."""
-    frames = sample_frames(case)
+    inputs = sample_inputs(bundle, case.height, case.width, case.batch)
     expected: np.ndarray | None = None
     timed: list[_Candidate] = []
     for candidate in list(candidates):
@@ -134,7 +141,7 @@ def _measure_case(
         row = Row("translate", choice.backend.name, choice.precision, case.height, case.width, case.batch)
         progress(f"{row.shape}, {row.label} runs for the first time")
         try:
-            seconds, translated = candidate.worker.prepare(frames)
+            seconds, translated = candidate.worker.prepare(inputs)
         except WorkerError as error:
             candidates.remove(candidate)
             yield replace(row, note=str(error))
@@ -207,16 +214,6 @@ def compared(row: Row, translated: np.ndarray, expected: np.ndarray | None) -> R
             row, wrong=True, note=f"wrong, so not timed: {psnr:.1f} dB, the gate is {GATES_DB[row.precision]:g} dB"
         )
     return row
-
-
-def sample_frames(case: Case) -> np.ndarray:
-    """Gives photographs `[N, H, W, 3]`, uint8; noise where scikit-image is not there, as time is the same for both."""
-    if importlib.util.find_spec("skimage") is None:
-        shape = (case.batch, case.height, case.width, 3)
-        return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    photographs = itertools.islice(itertools.cycle(sample_photographs()), case.batch)
-    size = case.width, case.height
-    return np.stack([cv2.resize(photograph, size, interpolation=cv2.INTER_AREA) for photograph in photographs])
 
 
 def _starts(candidates: list[_Candidate], progress: Callable[[str], None]) -> Iterator[tuple[tuple[str, str], Start]]:

@@ -15,14 +15,17 @@ import cv2
 import numpy as np
 
 from i2i_rt.benchmarks.environment import environment
-from i2i_rt.benchmarks.latency import Case, sample_frames
+from i2i_rt.benchmarks.inputs import sample_frames, sample_labels, sample_style
 from i2i_rt.benchmarks.measure import Timing, current_memory_mib
 from i2i_rt.benchmarks.report import Report, Row
 from i2i_rt.bundle import Bundle
+from i2i_rt.label_maps import colourise
+from i2i_rt.spec import LabelInfo
 from i2i_rt.translator import Translator
+from i2i_rt.video.intake import Intake, intake_of
 from i2i_rt.video.probe import probe
 from i2i_rt.video.reader import FrameReader
-from i2i_rt.video.sizes import MAX_PIXELS, Size, resized, target_size
+from i2i_rt.video.sizes import MAX_PIXELS, Size, target_size
 from i2i_rt.video.translate import VideoOptions, translate_video
 from i2i_rt.video.writer import VideoWriter
 
@@ -79,27 +82,32 @@ def measure(
         I2IError: where the bundle cannot be run as asked, or the clip not be read.
     """
     stamp = environment(bundle=bundle, threads=threads)
+    intake = intake_of(bundle)
+    fixed = bundle.stages["translate"].fixed_size if "translate" in bundle.stages else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if clip is None:
             progress(f"making a clip of {frames} frames")
             clip = folder / "clip.mp4"
-            write_sample_clip(clip, frames, size or (256, 256))
-            source = f"{frames} frames of a moving photograph"
+            write_sample_clip(clip, frames, fixed or size or (256, 256), bundle.labels)
+            source = f"{frames} frames of a moving {'label map' if bundle.labels else 'photograph'}"
         else:
             source = clip.name
         found = probe(clip)
-        size = target_size(found.height, found.width, size=size, max_pixels=MAX_PIXELS)
-        pictures = [frame.image for frame in itertools.islice(FrameReader(found), FRAMES_IN_MEMORY)]
-        pictures = [resized(picture, size) for picture in pictures]
+        size = target_size(found.height, found.width, size=size, max_pixels=MAX_PIXELS, fixed=fixed)
+        images = [frame.image for frame in itertools.islice(FrameReader(found), FRAMES_IN_MEMORY)]
+        pictures = [intake.resized(intake.from_frame(image), size) for image in images]
         progress("loading the model")
         with Translator.load(bundle.path, backend=backend, precision=precision, threads=threads) as translator:
+            if translator.has_style:
+                translator.current_style = sample_style(bundle)
             translator.warm_up(*size)
             pipelines, bare = [], []
             for is_pipeline in (True, False) if quick else (True, False, False, True):
                 progress(f"{'pipeline, from file to file' if is_pipeline else 'bare model'}: {source}")
                 if is_pipeline:
-                    pipelines.append(_pipeline(translator, clip, folder / "result.mp4", size))
+                    options = VideoOptions(size=size, fixed=fixed)
+                    pipelines.append(_pipeline(translator, clip, folder / "result.mp4", options, intake))
                 else:
                     bare.append(_bare(translator, pictures, len(pipelines[0].times)))
             session = translator.session
@@ -108,14 +116,14 @@ def measure(
         for label, passes in (("pipeline,", pipelines), ("bare model,", bare))
     )
     rule = f"quick, once through {source}" if quick else f"twice through {source}"
-    rule += f" at {size[0]}x{size[1]}, alternating"
+    rule += f" at {size[0]}x{size[1]}{', the only size of the model' if fixed else ''}, alternating"
     title = f"Video through {bundle.path.resolve().name} ({bundle.system})"
     return Report(title, rule, stamp, rows, _figures(pipelines, bare))
 
 
-def _pipeline(translator: Translator, clip: Path, output: Path, size: Size) -> _Pass:
+def _pipeline(translator: Translator, clip: Path, output: Path, options: VideoOptions, intake: Intake) -> _Pass:
     done = _Pass()
-    summary = translate_video(translator, clip, output, VideoOptions(size=size), advance=done.advance)
+    summary = translate_video(translator, clip, output, options, intake=intake, advance=done.advance)
     done.end()
     done.stages = summary.stages
     return done
@@ -166,13 +174,15 @@ def _mark(reached: bool) -> str:
     return "[✓]" if reached else "[x]"
 
 
-def write_sample_clip(file: Path, frames: int, size: Size) -> None:
-    """Writes a clip at 30 frames a second in which the camera glides over a photograph."""
+def write_sample_clip(file: Path, frames: int, size: Size, labels: LabelInfo | None = None) -> None:
+    """Writes a clip at 30 frames a second in which the camera glides over a photograph, or a painted label map."""
     height, width = size
-    photograph = sample_frames(Case(height * 5 // 4 + 1, width * 5 // 4 + 1, 1))[0]
+    room = height * 5 // 4 + 1, width * 5 // 4 + 1
+    picture = sample_frames(*room, 1)[0] if labels is None else colourise(sample_labels(labels, *room, 1)[0], labels)
+    way = cv2.INTER_LINEAR if labels is None else cv2.INTER_NEAREST
     with VideoWriter(file, height, width) as writer:
         for index in range(frames):
             angle = 2 * np.pi * index / 150
             shift = (np.sin(angle) + 1) * width / 8, (np.cos(angle) + 1) * height / 8
             matrix = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]], np.float32)
-            writer.write(cv2.warpAffine(photograph, matrix, (width, height)), index / 30, 1 / 30)
+            writer.write(cv2.warpAffine(picture, matrix, (width, height), flags=way), index / 30, 1 / 30)

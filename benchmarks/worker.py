@@ -6,7 +6,7 @@ import importlib
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -42,9 +42,9 @@ class Worker:
         seconds: tuple[float, float] = self._ask("open")
         return seconds
 
-    def prepare(self, frames: np.ndarray) -> tuple[float, np.ndarray]:
-        """Keeps `frames` for the runs that follow; gives the seconds of the first run and its result."""
-        answer: tuple[float, np.ndarray] = self._ask("prepare", frames)
+    def prepare(self, inputs: Mapping[str, np.ndarray]) -> tuple[float, np.ndarray]:
+        """Keeps the stage's inputs for the runs that follow; gives the seconds of the first run and its result."""
+        answer: tuple[float, np.ndarray] = self._ask("prepare", inputs)
         return answer
 
     def warm_up(self, rule: Rule) -> None:
@@ -96,7 +96,7 @@ class _Bench:
     def __init__(self, path: Path, choice: Choice, threads: int | None) -> None:
         self._path, self._choice, self._threads = path, choice, threads
         self._session: Session | None = None
-        self._frames = np.zeros((1, 1, 1, 3), np.uint8)
+        self._inputs: Mapping[str, np.ndarray] = {}
         self._device_mib = 0.0
 
     def open(self) -> tuple[float, float]:
@@ -112,10 +112,10 @@ class _Bench:
 
     def _run(self) -> np.ndarray:
         assert self._session is not None
-        return self._session.run("translate", {"frames": self._frames})["translated"]
+        return self._session.run("translate", self._inputs)["translated"]
 
-    def prepare(self, frames: np.ndarray) -> tuple[float, np.ndarray]:
-        self._frames = frames
+    def prepare(self, inputs: Mapping[str, np.ndarray]) -> tuple[float, np.ndarray]:
+        self._inputs = inputs
         start = time.perf_counter()
         result = self._watched(self._run)
         return time.perf_counter() - start, result

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from i2i_rt.benchmarks import latency
-from i2i_rt.benchmarks.latency import Case, compared, measure, sample_frames, variants
+from i2i_rt.benchmarks.inputs import sample_frames
+from i2i_rt.benchmarks.latency import Case, compared, measure, variants
 from i2i_rt.benchmarks.measure import Rule
 from i2i_rt.benchmarks.report import Report, Row
 from i2i_rt.benchmarks.worker import Worker, WorkerError
@@ -114,7 +115,7 @@ def test_dead_worker_is_an_error_with_its_exit_code(worker: Worker) -> None:
 def test_failing_worker_says_why(worker: Worker) -> None:
     worker.open()
     with pytest.raises(WorkerError, match="must be uint8"):
-        worker.prepare(np.zeros((1, 32, 32, 3), np.float32))
+        worker.prepare({"frames": np.zeros((1, 32, 32, 3), np.float32)})
 
 
 def test_worker_that_dies_on_the_way_leaves_the_others(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +164,6 @@ def test_unknown_names_get_a_sentence(bundle: Bundle, backend: str, precision: s
 
 
 def test_sample_frames_are_photographs_of_the_case() -> None:
-    frames = sample_frames(Case(20, 30, 4))
+    frames = sample_frames(20, 30, 4)
     assert frames.shape == (4, 20, 30, 3) and frames.dtype == np.uint8
     assert frames[0].std() > 20 and not np.array_equal(frames[0], frames[1])
