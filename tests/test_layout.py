@@ -143,3 +143,10 @@ def test_unknown_verb_gets_the_closest_match(capsys: pytest.CaptureFixture[str])
 
     assert main(["exprot"]) == 2
     assert "did you mean 'export'?" in capsys.readouterr().err
+
+
+def test_one_core_of_openvino_serves_all() -> None:
+    """A second one takes its memory for signals along when it goes, and the next signal kills the process."""
+    users = [path for folder in (*FOLDERS, "tests") for path in (ROOT / folder).rglob("*.py")]
+    made = [path.name for path in users if "openvino" + ".Core()" in path.read_text()]
+    assert made == ["openvino.py"]

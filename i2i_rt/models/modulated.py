@@ -18,6 +18,9 @@ from i2i_rt.models.norm import tiled
 from i2i_rt.models.resample import Blur
 
 BLUR_TAPS = (1, 3, 3, 1)
+# The papers add 1e-8 to squares that they divide by. ONNX's optimizer takes that for nothing, and zeros become NaN;
+# a hundredfold above and below the line makes it 1e-4.
+HUNDRED = 100.0
 Edges = Literal["zeros", "reflect", "none"]
 
 
@@ -27,8 +30,8 @@ def activate(x: Tensor) -> Tensor:
 
 def unit(x: Tensor) -> Tensor:
     """Scales `[N, C, …]` to length one over the channels; computed and given in float32."""
-    x = x.float()
-    return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-8)
+    x = HUNDRED * x.float()
+    return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-4)
 
 
 def unit_filters(weight: Tensor) -> Tensor:
@@ -57,7 +60,8 @@ def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool)
         # the result does not change with the style's size, and x * style could leave float16's range
         style = style / style.abs().amax(1, keepdim=True)
     energy = weight.float().square().sum((2, 3))  # [O, C]
-    inverse = torch.rsqrt(functional.linear(style.square(), energy) + 1e-8)  # [N, O]
+    wide = HUNDRED * style
+    inverse = HUNDRED * torch.rsqrt(functional.linear(wide.square(), energy) + 1e-4)  # [N, O]
     y = functional.conv2d(x * style.to(x.dtype)[:, :, None, None], weight, padding=weight.shape[-1] // 2)
     return y * inverse.to(x.dtype)[:, :, None, None]
 
@@ -215,8 +219,8 @@ class StyledConv(nn.Module):
         """
         if self.modulation is not None:
             assert code is not None
-            style = stretched(self.modulation.as_map(code), x).float()
-            x = x * (style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-8)).to(x.dtype)
+            style = HUNDRED * stretched(self.modulation.as_map(code), x).float()
+            x = x * (style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-4)).to(x.dtype)
         weight = unit_filters(self.weight)
         if self.blur is None:
             x = functional.conv2d(x, weight, padding=1)

@@ -22,9 +22,9 @@ def in_onnxruntime(file: Path) -> Run:
 
 def in_openvino(file: Path) -> Run:
     """Opens a graph of one output, in float32."""
-    import openvino
+    from i2i_rt.runtime.openvino import core
 
-    model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda inputs: model(inputs)[0]  # type: ignore[no-any-return]
 
 

@@ -51,9 +51,9 @@ def in_onnxruntime(file: Path) -> Any:
 
 
 def in_openvino(file: Path) -> Any:
-    import openvino
+    from i2i_rt.runtime.openvino import core
 
-    model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda inputs: model(inputs)[0]
 
 

@@ -65,9 +65,9 @@ def in_onnxruntime(file: Path) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
 
 
 def in_openvino(file: Path) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    import openvino
+    from i2i_rt.runtime.openvino import core
 
-    model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda inputs: model(inputs)[0]
 
 

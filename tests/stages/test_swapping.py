@@ -83,6 +83,8 @@ def test_graph_agrees_with_the_network(stages: dict[str, Stage], tmp_path: Path,
     compiled = core().compile_model(tmp_path / "graph.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for shape in SHAPES:
         arrays = inputs_of(stage, shape)
+        if name == "decode":  # a place of zeros has no direction, and must not become NaN
+            arrays["structure"][:, :, 0, 0] = 0
         answers = expected(stage, arrays)
         given = compiled(arrays)
         for actual in (runtime.run(None, arrays), [given[index] for index in range(len(answers))]):
