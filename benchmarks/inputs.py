@@ -16,13 +16,14 @@ BLOCK_PX = 32  # of the fields of a drawn label map
 
 def sample_inputs(bundle: Bundle, height: int, width: int, batch: int) -> dict[str, np.ndarray]:
     """Gives inputs of the stage `translate`: its frames or label maps, no edges, one drawn style for all."""
-    first, *rest = bundle.stages["translate"].inputs
-    inputs = {first.name: sample_frames(height, width, batch)}
-    if bundle.labels is not None:
-        inputs[first.name] = sample_labels(bundle.labels, height, width, batch)
-    for tensor in rest:
+    inputs = {}
+    for tensor in bundle.stages["translate"].inputs:
         if tensor.name == "style":
             inputs["style"] = np.repeat(sample_style(bundle).code[None], batch, axis=0)
+        elif tensor.name == "labels" and bundle.labels is not None:
+            inputs["labels"] = sample_labels(bundle.labels, height, width, batch)
+        elif tensor.name == "frames":
+            inputs["frames"] = sample_frames(height, width, batch)
         else:
             inputs[tensor.name] = np.zeros((batch, height, width), np.uint8)
     return inputs

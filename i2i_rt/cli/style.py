@@ -6,8 +6,8 @@
     i2i-rt style church/ --add snow.npz 1.5 --style sunny.npz -o snowy.npz
     i2i-rt style church/ --fit photos/
 
-Systems whose styles have no fixed prior (Swapping Autoencoder, StEP, TUNIT, GP-UNIT) draw seeds and the mean around
-the styles of pictures: --fit measures a folder of them once and keeps the result in the bundle.
+Systems whose styles have no prior (Swapping Autoencoder, TUNIT, EGSC-IT, GP-UNIT without its sampler) draw seeds and
+the mean around the styles of pictures: --fit measures a folder of them once and keeps the result in the bundle.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = _source(arguments)
     maker = StyleMaker(bundle, None)
     if bundle.style is None:
-        raise UnsupportedError(f"{bundle.path} is {bundle.system}, which has no style")
+        raise UnsupportedError(f"{bundle.path} takes no style: {bundle.system} has none, or one is baked in")
     _check(arguments, source, maker)
     if source == "mix":
         return _write(arguments, bundle, _mixed(arguments, maker))

@@ -48,7 +48,9 @@ def check_style_options(arguments: argparse.Namespace, bundle: Bundle) -> None:
     given = [name for name in SOURCES if getattr(arguments, name, None) is not None]
     if not takes_style(bundle):
         for name in (*given, *(["domain"] if arguments.domain is not None else [])):
-            raise UnsupportedError(f"{bundle.path} is {bundle.system}, which takes no style; leave {_option(name)} out")
+            raise UnsupportedError(
+                f"{bundle.path} takes no style: {bundle.system} has none, or one is baked in; leave {_option(name)} out"
+            )
         return
     if len(given) > 1:
         raise I2IError(f"{_option(given[0])} and {_option(given[1])} both say what the style is; give one of them")

@@ -158,8 +158,14 @@ def intake_of(bundle: Bundle | None, instances: Path | None = None) -> Intake:
     """Gives the intake of a bundle's model.
 
     Raises:
-        UnsupportedError: where `instances` are given to a model that takes none.
+        UnsupportedError: where `instances` are given to a model that takes none, or it takes a style only.
     """
+    spec = None if bundle is None else bundle.stages.get("translate")
+    if bundle is not None and spec is not None and spec.inputs[0].name == "style":
+        raise UnsupportedError(
+            f"{bundle.path} has its label map baked in and takes a style only, so that there is nothing to translate; "
+            "from Python, Session.run gives its pictures"
+        )
     if bundle is not None and bundle.labels is not None:
         return LabelMaps(bundle.labels, instances)
     if instances is not None:

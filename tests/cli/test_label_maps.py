@@ -11,11 +11,12 @@ from i2i_rt.bundle import Bundle
 from i2i_rt.cli import main
 from i2i_rt.errors import I2IError
 from i2i_rt.label_maps import colourise, edges_of
+from i2i_rt.spec import Axis, StageSpec, TensorSpec, frames_spec
 from i2i_rt.testing import tiny_bundle
 from i2i_rt.video.intake import LabelMaps
 from i2i_rt.video.probe import probe
 from i2i_rt.video.reader import FrameReader
-from tests.fakes import LABELS, LabelSession, label_bundle, stand_in
+from tests.fakes import LABELS, KnownSession, LabelSession, label_bundle, stand_in
 
 SIZE = (32, 48)
 
@@ -167,7 +168,9 @@ def test_a_frame_of_other_colours_is_no_label_map() -> None:
     ("words", "sentence"),
     [
         pytest.param(["--instances", "gone.png"], "there is no file or folder gone.png", id="missing"),
-        pytest.param(["--seed", "1"], "takes no style; leave --seed out", id="style"),
+        pytest.param(
+            ["--seed", "1"], "takes no style: known has none, or one is baked in; leave --seed out", id="style"
+        ),
     ],
 )
 def test_mistakes_get_a_sentence(
@@ -185,3 +188,13 @@ def test_instances_are_for_label_maps(tmp_path: Path, capsys: pytest.CaptureFixt
     words = ["translate", str(bundle.path), str(source), "-o", str(tmp_path / "b.png"), "--instances", str(source)]
     assert main(words) == 2
     assert "--instances is for models that translate label maps" in capsys.readouterr().err
+
+
+def test_a_model_whose_map_is_baked_in_has_nothing_to_translate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    style = TensorSpec("style", "float32", (Axis("N"), Axis("style", size=3)))
+    session = KnownSession(StageSpec("translate", (style,), (frames_spec("translated", 4, 1),)))
+    model = label_bundle(tmp_path / "model", session)
+    assert main(["translate", str(model.path), str(grey(tmp_path / "a.png", labels())), "-o", "b.png"]) == 2
+    assert "has its label map baked in and takes a style only" in capsys.readouterr().err

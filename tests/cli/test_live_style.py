@@ -169,7 +169,7 @@ def test_mistakes_get_a_sentence(
 def test_a_system_without_style_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = tiny_bundle(tmp_path / "bundle", width=4, blocks=1)
     assert run(bundle, tmp_path / "gone.mp4", tmp_path / "frames", "--seed", 1) == 2
-    assert "is cut, which takes no style; leave --seed out" in capsys.readouterr().err
+    assert "takes no style: cut has none, or one is baked in; leave --seed out" in capsys.readouterr().err
 
 
 def test_a_model_of_one_size_sees_every_frame_at_it(

@@ -171,10 +171,10 @@ def test_mistakes_get_one_sentence(
 def test_a_system_without_style_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
     assert main(["style", str(bundle.path), "--mean", "-o", "s.npz"]) == 2
-    assert "is cut, which has no style" in capsys.readouterr().err
+    assert "takes no style: cut has none" in capsys.readouterr().err
     source, output = picture(tmp_path / "a.png"), str(tmp_path / "b.png")
     assert main(["translate", str(bundle.path), str(source), "-o", output, "--seed", "1"]) == 2
-    assert "is cut, which takes no style; leave --seed out" in capsys.readouterr().err
+    assert "takes no style: cut has none, or one is baked in; leave --seed out" in capsys.readouterr().err
 
 
 def test_pictures_and_videos_take_the_style_that_is_named(
