@@ -67,7 +67,7 @@ class Stabilizer:
         self.note = ""
         if strength != "off" and self._channels is None:
             rest = "--stabilize light changes nothing" if strength == "light" else "only the flow steadies the video"
-            self.note = f"this network uses no statistics of the frame, so that {rest}"
+            self.note = f"this model has no statistics that could be smoothed, so that {rest}"
         self._flow = DenseFlow("ultrafast")
         self.reset()
 

@@ -163,8 +163,8 @@ def test_large_frames_keep_their_size_though_the_flow_is_sought_on_smaller_ones(
     ("strength", "note"),
     [
         ("off", ""),
-        ("light", "this network uses no statistics of the frame, so that --stabilize light changes nothing"),
-        ("strong", "this network uses no statistics of the frame, so that only the flow steadies the video"),
+        ("light", "this model has no statistics that could be smoothed, so that --stabilize light changes nothing"),
+        ("strong", "this model has no statistics that could be smoothed, so that only the flow steadies the video"),
     ],
 )
 def test_a_network_without_statistics_is_told_of(strength: str, note: str) -> None:
