@@ -181,6 +181,23 @@ class StyleMaker:
                 f"{self._bundle.path} is {self._bundle.system} {self._sha256()[:12]}, {self.size} numbers"
             )
 
+    def direction(self, path: str | Path) -> np.ndarray:
+        """Reads a file with the array `direction` `[S]`; those of `i2i-rt edit` also say to which model it belongs.
+
+        Raises:
+            I2IError: where it is no such file, or belongs to another model or to another kind of code.
+        """
+        content = _arrays(Path(path), ("direction",), "direction file; 'i2i-rt edit BUNDLE vector'")
+        model, kind = str(content.get("model", self._sha256())), str(content.get("kind", "texture"))
+        if model != self._sha256():
+            raise I2IError(
+                f"{path} belongs to another model, {model[:12]}; "
+                f"{self._bundle.path} is {self._bundle.system} {self._sha256()[:12]}"
+            )
+        if kind != "texture":
+            raise I2IError(f"{path} is a direction of the {kind}, which is no style; 'i2i-rt edit' moves along it")
+        return np.asarray(content["direction"], np.float32)
+
     def check_request(self, domain: str | None, *, image: bool = False) -> None:
         """Raises `I2IError` where no style can be made: of a picture (`image`), or else drawn or the mean.
 
@@ -296,22 +313,13 @@ def check_output(path: Path) -> None:
         raise I2IError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
-def read_direction(path: str | Path) -> np.ndarray:
-    """Reads a direction file, as `i2i-rt edit` writes it: the array `direction`.
-
-    Raises:
-        I2IError: where there is none.
-    """
-    content = _arrays(Path(path), ("direction",), "direction file; 'i2i-rt edit … vector'")
-    return np.asarray(content["direction"], np.float32)
-
-
 def _arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
+    """Reads the arrays of an `.npz` file, of which those named must be there."""
     if not path.is_file():
         raise I2IError(f"there is no file {path}")
     try:
         with np.load(path, allow_pickle=False) as content:
-            return {name: content[name] for name in names}
+            return {name: content[name] for name in {*names, *content}}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise I2IError(f"{path} is no {what} writes one") from error
 

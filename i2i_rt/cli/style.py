@@ -20,7 +20,7 @@ from i2i_rt.bundle import Bundle
 from i2i_rt.cli import add_backend_options
 from i2i_rt.cli.style_options import seed
 from i2i_rt.errors import I2IError, UnsupportedError
-from i2i_rt.style import Style, StyleMaker, check_output, read_direction
+from i2i_rt.style import Style, StyleMaker, check_output
 from i2i_rt.translator import Translator
 from i2i_rt.video.stills import SUFFIXES, read_still
 
@@ -90,7 +90,7 @@ def _check(arguments: argparse.Namespace, source: str, maker: StyleMaker) -> Non
     if source in ("image", "seed", "mean") or (source == "add" and arguments.style is None):
         maker.check_request(arguments.domain, image=source == "image")
     if source == "add":
-        read_direction(arguments.add[0])
+        maker.direction(arguments.add[0])
         _number(arguments.add[1], "the amount of --add")
 
 
@@ -107,7 +107,7 @@ def _mixed(arguments: argparse.Namespace, maker: StyleMaker) -> Style:
 
 def _moved(arguments: argparse.Namespace, maker: StyleMaker, style: Style) -> Style:
     maker.check(style, str(arguments.style))
-    return maker.add(style, read_direction(arguments.add[0]), _number(arguments.add[1], "the amount of --add"))
+    return maker.add(style, maker.direction(arguments.add[0]), _number(arguments.add[1], "the amount of --add"))
 
 
 def _number(word: str, what: str) -> float:

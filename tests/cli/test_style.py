@@ -118,6 +118,20 @@ def test_styles_are_mixed_and_moved(model: Bundle, tmp_path: Path) -> None:
     np.testing.assert_allclose(Style.load(output).code, [100, 85, 100], atol=1)
 
 
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [({"model": "0" * 64}, "belongs to another model, 000000000000;"), ({"kind": "structure"}, "which is no style")],
+    ids=["model", "kind"],
+)
+def test_directions_of_others_are_refused(
+    model: Bundle, mark: dict[str, str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    direction, output = tmp_path / "direction.npz", tmp_path / "out.npz"
+    np.savez(direction, direction=np.ones(3, np.float32), **mark)  # type: ignore[arg-type]
+    assert main(["style", str(model.path), "--add", str(direction), "1", "-o", str(output)]) == 2
+    assert message in capsys.readouterr().err and not output.exists()
+
+
 def test_fitting_a_folder_gives_the_mean_and_seeds(
     fitted: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
