@@ -77,6 +77,7 @@ class BicycleGANDiscriminatorConfig:
     widths: tuple[int, ...] = (64, 32)  # of each scale's first convolution; every scale sees half the size
     reductions: int = 3
     norm: Literal["instance", "batch"] = "instance"
+    bias: bool = True  # also of the convolutions before batch norm
 
 
 def _check(name: str, value: str, known: object) -> None:
@@ -190,7 +191,9 @@ class BicycleGANDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         self.scales = nn.ModuleList(
-            PatchDiscriminator(PatchDiscriminatorConfig(config.in_channels, width, config.reductions, config.norm))
+            PatchDiscriminator(
+                PatchDiscriminatorConfig(config.in_channels, width, config.reductions, config.norm, bias=config.bias)
+            )
             for width in config.widths
         )
 
@@ -352,6 +355,7 @@ def read_official_discriminator(
         widths=tuple(state[head].shape[0] for head in heads),
         reductions=sum(tensor.ndim == 4 for tensor in tensors.values()) - 2,
         norm="batch" if norms else "instance",
+        bias=f"{scale}.2.bias" in state,
     )
     names = {head.removesuffix("0.weight"): f"scales.{index}.layers." for index, head in enumerate(heads)}
     weights = {

@@ -19,6 +19,7 @@ class PatchDiscriminatorConfig:
     reductions: int = 3  # 3 give a receptive field of 70x70 pixels
     norm: Norm = "instance"
     antialias: bool = False
+    bias: bool = False  # also of the convolutions before batch norm, which makes it needless
 
 
 class PatchDiscriminator(nn.Module):
@@ -33,7 +34,7 @@ class PatchDiscriminator(nn.Module):
             wider = config.width * min(2**step, 8)
             reduces = step < config.reductions
             stride = 2 if reduces and not config.antialias else 1
-            bias = step == 0 or config.norm == "instance"
+            bias = step == 0 or config.norm == "instance" or config.bias
             layers.append(nn.Conv2d(channels, wider, 4, stride, 1, bias=bias))
             if step > 0:
                 layers.append(norm_layer(config.norm, wider, "running"))

@@ -33,8 +33,9 @@ def test_wrong_config_is_a_sentence(config: Any, fields: dict[str, Any], message
 
 
 @pytest.mark.parametrize("widths", [(4,), (8, 4), (8, 4, 2)])
-def test_discriminator_is_found(widths: tuple[int, ...]) -> None:
-    config = BicycleGANDiscriminatorConfig(3, widths, 2)
+@pytest.mark.parametrize(("norm", "bias"), [("instance", True), ("batch", True), ("batch", False)])
+def test_discriminator_is_found(widths: tuple[int, ...], norm: Any, bias: bool) -> None:
+    config = BicycleGANDiscriminatorConfig(3, widths, 2, norm, bias)
     scales = {f"scales.{n}.layers.": f"model_{n}." if len(widths) > 1 else "model." for n in range(len(widths))}
     state = {}
     for key, tensor in BicycleGANDiscriminator(config).state_dict().items():

@@ -82,8 +82,8 @@ def answer_translation(
 def answer_autoencoder(
     case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
 ) -> dict[str, Any]:
-    """Reconstructs images of the domain whose weights are there."""
-    domain: Domain = "A" if any(name.startswith("VAEGAN_recon_A/") for name in state) else "B"
+    """Reconstructs images of the domain that is given."""
+    domain: Domain = "A" if "image_a" in inputs else "B"
     config, weights = read_official_autoencoder(official_state(state), domain)
     autoencoder = EgscitAutoencoder(config)
     load_weights(autoencoder, weights, case["case"])
@@ -96,7 +96,7 @@ def answer_discriminator(
     case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
 ) -> dict[str, Any]:
     """Scores the image."""
-    scope = next(iter(state)).split("/conv_")[0].split("/ins_norm_")[0].split("/dis_logit")[0]
+    scope = next(name for name in state if name.endswith("/dis_logit/weights")).removesuffix("/dis_logit/weights")
     config, weights = read_official_discriminator(official_state(state), scope)
     discriminator = load_weights(EgscitDiscriminator(config), weights, case["case"])
     return {"logits": discriminator(inputs["image"])}

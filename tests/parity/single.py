@@ -89,7 +89,11 @@ def output_of(network: nn.Module, name: str, inputs: dict[str, Tensor]) -> Tenso
         shape = (len(image), 1, *image.shape[2:])
         return network(image, inputs["noise"] if name == "image" and "noise" in inputs else torch.zeros(shape))
     if isinstance(network, ResnetGenerator | SinCUTGenerator) and (match := re.fullmatch(r"feature_(\d+)", name)):
-        return network.features(image, [int(match[1])])[0]
+        index = int(match[1])
+        feature = network.features(image, [index])[0]
+        # the official activations work in place, so that a feature that was kept before one is activated too
+        activated = isinstance(network, ResnetGenerator) and isinstance(network.layers[index + 1], nn.ReLU)
+        return feature.relu() if activated else feature
     if isinstance(network, ResnetGenerator) and name.startswith("after_"):
         blocks = [index for index, layer in enumerate(network.layers) if isinstance(layer, ResidualBlock)]
         ends = {"after_downsampling": blocks[0] - 1, "after_residual_blocks": blocks[-1]}
