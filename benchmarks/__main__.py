@@ -1,4 +1,4 @@
-"""Takes every figure of `benchmarks/results/` again: backends, a video, a training step.
+"""Takes every figure of `benchmarks/results/` again: backends, a video, a training step, baked styles.
 
     python -m i2i_rt.benchmarks
     python -m i2i_rt.benchmarks --quick -o /some/folder
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from i2i_rt.benchmarks import training
+from i2i_rt.benchmarks import baked, training
 from i2i_rt.cli import main as command
 from i2i_rt.testing import tiny_bundle
 
@@ -44,6 +44,7 @@ def main(words: list[str] | None = None) -> int:
     steps = "2" if arguments.quick else "10"
     shape = ["--width", str(arguments.width), "--blocks", str(arguments.blocks)]
     status = max(status, training.main([*shape, "--steps", steps, "-o", str(arguments.output)]))
+    status = max(status, baked.main([*quick, "--width", str(arguments.width), "-o", str(folder)]))
     print(f"\nall of it took {(time.perf_counter() - started) / 60:.0f} minutes")
     return status
 
