@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.parity import harness
 from tests.parity.__main__ import main
-from tests.parity.case import UnsupportedCase
+from tests.parity.case import UnsupportedCase, nested, write_checkpoints
 
 CASES = Path(__file__).parents[2] / "shared" / "parity"
 FEWEST = 65  # cases of networks and pre-processing
@@ -53,6 +54,16 @@ def test_only_losses_and_metrics_have_no_answer() -> None:
 def test_cut_of_an_output_is_read(text: str, expected: tuple[object, ...]) -> None:
     assert harness.full_output("a", {"a": text}) == ("a", expected)
     assert harness.full_output("b", {"b": {"of": "whole", "index": text}}) == ("whole", expected)
+
+
+def test_weights_go_into_one_file_or_into_those_that_the_case_names(tmp_path: Path) -> None:
+    one = {"g_ema::a.weight": torch.ones(1), "epoch": torch.ones(1)}
+    (file,) = write_checkpoints(one, tmp_path)
+    assert torch.load(file) == nested(one)
+    two = {"networks.ckpt::generator::a": torch.ones(1), "folder/wing.ckpt::state_dict::b": torch.zeros(1)}
+    networks, wing = write_checkpoints(two, tmp_path)
+    assert torch.load(networks) == {"generator": {"a": torch.ones(1)}}
+    assert torch.load(wing) == {"state_dict": {"b": torch.zeros(1)}}
 
 
 @pytest.fixture

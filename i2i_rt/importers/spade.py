@@ -149,7 +149,10 @@ def _channels(found: OfficialSpade, data_set: str, options: Options) -> tuple[in
         edges = not options.flag("no_instance", default=spare == 0)
     else:
         fits = known is not None and known.channels == found.channels
-        edges = not _needed_flag(options, "no_instance", known.no_instance if known and fits else None)
+        default = known.no_instance if known and fits else None
+        if options.text("contain_dontcare_label", ""):  # the one channel is that, or the other
+            default = options.flag("contain_dontcare_label")
+        edges = not _needed_flag(options, "no_instance", default)
         unknown = options.flag("contain_dontcare_label", default=not edges)
     if unknown + edges != spare:
         raise CheckpointError(
@@ -185,9 +188,8 @@ def _first_size(
     """Gives the size of the first tensor of a generator with a VAE, which the keys tell only the product of."""
     if not found.style:
         return None
-    known = data_set in PUBLISHED
-    crop = options.integer("crop_size", _crop(data_set) if known else None)
-    aspect = options.number("aspect_ratio", _aspect(data_set) if known else None)
+    crop = options.integer("crop_size", _crop(data_set) if data_set in PUBLISHED else None)
+    aspect = options.number("aspect_ratio", _aspect(data_set))
     if crop < 1 or aspect <= 0:
         raise I2IError(f"crop_size is {crop} and aspect_ratio {aspect:g}; both must be above 0")
     width = crop // 2 ** DOUBLINGS[upsampling]

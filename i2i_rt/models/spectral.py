@@ -14,12 +14,16 @@ def fold_spectral_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     `weight_orig` `[out, …]` is divided by `sigma = u · W v`, with W as `[out, rest]` and the vectors as stored: they
     are what the trained network used, and another estimate of the same norm gives another picture. A weight whose
     vectors are missing is left as it is, so that the loader names it.
+
+    PyTorch before 1.0 stored no `weight_v`, but the divided `weight` itself, which is taken as it is.
     """
     folded: dict[str, Tensor] = {}
     for key, tensor in state.items():
         prefix, _, name = key.rpartition(".")
         left, right = state.get(f"{prefix}.{LEFT}"), state.get(f"{prefix}.{RIGHT}")
         original = state.get(f"{prefix}.{ORIGINAL}")
+        if name in (ORIGINAL, LEFT) and right is None and f"{prefix}.weight" in state:
+            continue
         if name not in (ORIGINAL, LEFT, RIGHT) or original is None or left is None or right is None:
             folded[key] = tensor
         elif name == ORIGINAL:

@@ -213,7 +213,10 @@ def read_guiding_network(state: Mapping[str, Tensor]) -> tuple[GuidingNetworkCon
     for key in ("features.0.weight", "cont.weight", "disc.weight"):
         if key not in state:
             raise CheckpointError(f"this is no TUNIT guiding network: it lacks {key!r}")
-    widths = tuple(tensor.shape[0] for key, tensor in state.items() if key.startswith("features.") and tensor.ndim == 4)
+    convolutions = {
+        int(key.split(".")[1]): tensor for key, tensor in state.items() if re.fullmatch(r"features\.\d+\.weight", key)
+    }
+    widths = tuple(tensor.shape[0] for _, tensor in sorted(convolutions.items()) if tensor.ndim == 4)
     config = GuidingNetworkConfig(widths, state["cont.weight"].shape[0], state["disc.weight"].shape[0])
     names = {"cont.": "to_style.", "disc.": "to_cluster."}
     return config, {re.sub(r"^(cont|disc)\.", lambda match: names[match[0]], key): t for key, t in state.items()}

@@ -104,6 +104,8 @@ def test_keys_tell_what_they_can(tmp_path: Path) -> None:
         config_of(network, tmp_path, label_nc="4", num_upsampling_layers="normal")
     edges = config_of(network, tmp_path, label_nc="4", num_upsampling_layers="more", no_instance="false")
     assert (edges.unknown, edges.edges, edges.upsampling) == (False, True, "more")
+    edges = config_of(network, tmp_path, label_nc="4", num_upsampling_layers="more", contain_dontcare_label="false")
+    assert (edges.unknown, edges.edges) == (False, True)
     neither = config_of(network, tmp_path, label_nc="5", num_upsampling_layers="more")
     assert (neither.unknown, neither.edges) == (False, False)
 
@@ -154,6 +156,8 @@ def test_size_of_a_vae_must_fit(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has 8 positions, but crop_size 256"):
         config_of(network, tmp_path, **given, crop_size="256", aspect_ratio="1")
     assert config_of(network, tmp_path, **given, crop_size="128", aspect_ratio="2") == network.config
+    square = generator(style=8, first_size=(2, 2))
+    assert config_of(square, tmp_path, **given, crop_size="64") == square.config
 
 
 def test_damaged_networks_are_refused(tmp_path: Path) -> None:

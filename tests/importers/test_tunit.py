@@ -97,6 +97,17 @@ def test_missing_tensor_is_named(official: dict[str, Any], group: str, key: str,
     assert "\n" not in str(refused.value)
 
 
+def test_order_of_keys_does_not_matter(official: dict[str, Any], tmp_path: Path) -> None:
+    in_order = tunit.read([write(official, tmp_path)], Options()).networks
+    shuffled = {
+        group: dict(sorted(state.items())) if isinstance(state, dict) and group.endswith("_state_dict") else state
+        for group, state in official.items()
+    }
+    networks = tunit.read([write(shuffled, tmp_path)], Options()).networks
+    for name, network in networks.items():
+        assert network.config == in_order[name].config
+
+
 def test_further_tensor_is_named(official: dict[str, Any], tmp_path: Path) -> None:
     official["C_EMA_state_dict"]["classifier.weight"] = torch.ones(2)
     with pytest.raises(CheckpointError, match=r"'classifier\.weight' too many"):

@@ -77,6 +77,14 @@ def test_spectral_norm_is_folded_with_the_stored_vectors() -> None:
     torch.testing.assert_close(folded["a.weight"], weight / float(sigma))
 
 
+def test_spectral_norm_of_old_files_is_divided_out_already() -> None:
+    divided = torch.randn(4, 3, 2, 2)
+    state = {"a.weight_orig": 3 * divided, "a.weight": divided, "a.weight_u": torch.randn(4), "a.bias": torch.ones(4)}
+    folded = fold_spectral_norm(state)
+    assert list(folded) == ["a.weight", "a.bias"]
+    assert torch.equal(folded["a.weight"], divided)
+
+
 def test_networks_go_through_their_json_entry() -> None:
     for small in SMALL.values():
         for network in small().networks.values():

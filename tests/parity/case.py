@@ -29,5 +29,17 @@ def nested(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def write_checkpoint(state: Mapping[str, Tensor], file: Path) -> Path:
     """Writes a case's weights as the official code does, in one file."""
+    file.parent.mkdir(parents=True, exist_ok=True)  # cases name files with the folders that they lie in
     torch.save(nested(state), file)
     return file
+
+
+def write_checkpoints(state: Mapping[str, Tensor], folder: Path) -> list[Path]:
+    """Writes a case's weights into one file, or into those that the first groups of all keys name."""
+    content = nested(state)
+    if not all(name.endswith((".pth", ".pt", ".ckpt")) for name in content):
+        content = {"checkpoint.pth": content}
+    files = [folder / f"{number}-{Path(name).name}" for number, name in enumerate(content)]
+    for file, part in zip(files, content.values(), strict=True):
+        torch.save(part, file)
+    return files

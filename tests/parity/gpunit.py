@@ -16,7 +16,7 @@ from i2i_rt.importers import gpunit as importer
 from i2i_rt.importers.base import load_weights
 from i2i_rt.models import gpunit_prior
 from i2i_rt.preprocessing import resize_corners
-from tests.parity.case import Answer, UnsupportedCase, write_checkpoint
+from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 SIZES = (8, 16, 32, 64, 128)  # of the content encoder's features, for images of 256x256, in the order of its list
 
@@ -38,11 +38,11 @@ def find(case: Mapping[str, Any]) -> Answer | None:
     return None
 
 
-def read_case(case: Mapping[str, Any], state: dict[str, Tensor]) -> tuple[Path, dict[str, Any]]:
-    """Writes the official file and reads it as the importer does."""
+def read_case(state: dict[str, Tensor]) -> list[tuple[Path, dict[str, Any]]]:
+    """Writes the official files and reads them as the importer does."""
     with tempfile.TemporaryDirectory() as folder:
-        file = write_checkpoint(state, Path(folder) / case["checkpoint"]["file"])
-        return file, {key: _copied(value) for key, value in read_nested(file).items()}
+        files = write_checkpoints(state, Path(folder))
+        return [(file, {key: _copied(value) for key, value in read_nested(file).items()}) for file in files]
 
 
 def _copied(value: Any) -> Any:
@@ -50,10 +50,11 @@ def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else {key: _copied(inner) for key, inner in value.items()}
 
 
-def parts_of(case: Mapping[str, Any], state: dict[str, Tensor]) -> dict[str, tuple[Path, Mapping[str, Tensor]]]:
-    """Gives what the importer finds in the official file, each with the file."""
-    file, content = read_case(case, state)
-    return {name: (file, part) for name, part in importer.parts_of(content).items()}
+def parts_of(state: dict[str, Tensor]) -> dict[str, tuple[Path, Mapping[str, Tensor]]]:
+    """Gives what the importer finds in the official files, each with its file."""
+    return {
+        name: (file, part) for file, content in read_case(state) for name, part in importer.parts_of(content).items()
+    }
 
 
 def resized(image: Tensor, size: int, *, corners: bool) -> Tensor:
@@ -64,7 +65,7 @@ def answer_content_encoder(
     case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
 ) -> dict[str, Any]:
     """Encodes the image, which the official encoder itself brings to 256x256, and the test script in another way."""
-    encoder: Any = importer.built(*parts_of(case, state)["content encoder"], importer.content_encoder)
+    encoder: Any = importer.built(*parts_of(state)["content encoder"], importer.content_encoder)
     size, image = case["config"].get("input_size", 256), inputs["image"]
     features = encoder.features(resized(image, size, corners=False))
     results = {"content": features[0]}
@@ -77,22 +78,27 @@ def answer_content_encoder(
 def answer_generator(
     case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
 ) -> dict[str, Any]:
-    """Runs the generator on given features, with the picture's style and with sampled ones."""
-    parts = parts_of(case, state)
+    """Runs the generator on given features, or on those of an image, with a picture's style and with sampled ones."""
+    parts = parts_of(state)
     generator: Any = importer.built(*parts["generator"], importer.generator)
-    content, features = inputs["content"], (inputs["feature_16"], inputs["feature_32"])
-    results: dict[str, Tensor] = {}
-    style = importer.built(*parts["generator"], importer.style_encoder)(inputs["style_image"])
-    results["style"] = style
-    results["image"], masks = generator.decode(content, features, style)
-    results |= {"mask_16": masks[0], "mask_32": masks[1]}
-    for name in wanted:
-        if match := re.fullmatch(r"image_scale_(\d)", name):
-            results[name] = generator.decode(content, features, style, int(match[1]))[0]
-    if "image_without_skip" in wanted:
-        plain = importer.built(*parts["generator"], lambda part: importer.generator(part, skip=False))
-        results["image_without_skip"] = plain(content, (), style)
-    if "sampler" in parts:
+    if "content" in inputs:
+        content, features = inputs["content"], [inputs["feature_16"], inputs["feature_32"]]
+    else:
+        encoder = importer.built(*parts["content encoder"], importer.content_encoder)
+        content, *features = encoder(resized(inputs["image"], case["config"].get("input_size", 256), corners=False))
+    results: dict[str, Tensor] = {"content": content}
+    if "style_image" in inputs:
+        style = importer.built(*parts["generator"], importer.style_encoder)(inputs["style_image"])
+        results["style"] = style
+        results["image"], masks = generator.decode(content, features, style)
+        results |= {"mask_16": masks[0], "mask_32": masks[1]}
+        for name in wanted:
+            if match := re.fullmatch(r"image_scale_(\d)", name):
+                results[name] = generator.decode(content, features, style, int(match[1]))[0]
+        if "image_without_skip" in wanted:
+            plain = importer.built(*parts["generator"], lambda part: importer.generator(part, skip=False))
+            results["image_without_skip"] = plain(content, (), style)
+    if "sampler" in parts and "latent" in inputs:
         sampler = importer.built(*parts["sampler"], importer.sampler)
         results["sampled_style_eval"] = sampler(inputs["latent"])
         results["sampled_style_train"] = sampler.train()(inputs["latent"])
@@ -105,15 +111,15 @@ def answer_prior(
     case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
 ) -> dict[str, Any]:
     """Runs the networks of the prior distillation on an image, and on the other image's content."""
-    _, content = read_case(case, state)
+    ((_, content),) = read_case(state)
     config, weights = gpunit_prior.read_official(content["ae_ema"])
-    network: Any = load_weights(gpunit_prior.PriorDistillation(config), weights, case["checkpoint"]["file"])
+    network: Any = load_weights(gpunit_prior.PriorDistillation(config), weights, "the case")
     image, label, noise = inputs["image"], inputs["label"].long(), inputs["noise"]
     encoded = network.content_encoder(image)[0]
     results = {"content": encoded, "class_logits": network.classifier(encoded)}
     results["image"], results["shape"] = network(image, label, noise)
     styles = network.style_encoder(image)
-    swapped = (encoded + case["config"].get("noise", 0.2) * noise).flip(0)
+    swapped = (encoded + 0.2 * noise).flip(0)
     results["shape_swapped"] = network.decoder(swapped, network.embedding(label), styles)[1]
     for level, (mean, deviation) in enumerate(styles):
         results |= {f"style_{level}_mean": mean, f"style_{level}_std": deviation}

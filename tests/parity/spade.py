@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt import label_maps
@@ -20,7 +20,7 @@ from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig
 from i2i_rt.preprocessing import Preprocessing, to_unit_range
 from i2i_rt.spec import LabelInfo
 from i2i_rt.stages.spade import semantics_of
-from tests.parity.case import Answer, UnsupportedCase, write_checkpoint
+from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
 
@@ -55,8 +55,9 @@ def answer_generator(
         "aspect_ratio": config["aspect_ratio"],
     }
     with tempfile.TemporaryDirectory() as folder:
-        file = write_checkpoint(state, Path(folder) / (case["checkpoint"]["file"] or "latest_net_G.pth"))
-        generator = read([file], Options({name: str(value) for name, value in options.items()})).networks["generator"]
+        files = write_checkpoints(state, Path(folder))
+        networks = read(files, Options({name: str(value) for name, value in options.items()})).networks
+    generator, encoder = networks["generator"], networks.get("encoder")
     assert isinstance(generator, SpadeGenerator)
     # the official first tensor has one size, whatever the label map's
     generator.config = dataclasses.replace(generator.config, first_size=tuple(config["first_size"]))
@@ -66,7 +67,11 @@ def answer_generator(
     results: dict[str, Any] = {"semantics": semantics.numpy()}
     for name, block in zip(BLOCKS, generator.blocks, strict=False):
         block.register_forward_hook(lambda _, __, output, name=name: results.update({f"after_{name}": output.numpy()}))
-    results["image"] = generator(semantics, inputs.get("z")).numpy()
+    style = inputs.get("z")
+    if encoder is not None and style is None:
+        found, style = encoded(encoder, inputs)
+        results |= found
+    results["image"] = generator(semantics, style).numpy()
     return results
 
 
@@ -80,14 +85,18 @@ def answer_encoder(
 ) -> dict[str, Any]:
     """Gives the distribution of a picture's style, and a draw from it."""
     with tempfile.TemporaryDirectory() as folder:
-        file = write_checkpoint(state, Path(folder) / (case["checkpoint"]["file"] or "latest_net_E.pth"))
+        (file,) = write_checkpoints(state, Path(folder))
         encoder = read_encoder(read_state(file), str(file))
+    return encoded(encoder, inputs)[0]
+
+
+def encoded(encoder: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[dict[str, Any], Tensor]:
+    """Gives what an encoder makes of the image, and the style: drawn where there is an `epsilon`, else the mean."""
     mean, log_variance = encoder(inputs["image"])
-    results = {"mean": mean.numpy(), "log_variance": log_variance.numpy()}
-    if "epsilon" in inputs:
-        results["z"] = (inputs["epsilon"] * torch.exp(log_variance / 2) + mean).numpy()
+    style = mean + inputs["epsilon"] * torch.exp(log_variance / 2) if "epsilon" in inputs else mean
     divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
-    return {**results, "kl_divergence": divergence.numpy()}
+    results = {"mean": mean, "log_variance": log_variance, "z": style, "kl_divergence": divergence}
+    return {name: result.numpy() for name, result in results.items()}, style
 
 
 def answer_discriminator(
@@ -95,7 +104,7 @@ def answer_discriminator(
 ) -> dict[str, Any]:
     """Scores a made and a real picture of one label map in one batch, and computes the losses from that."""
     with tempfile.TemporaryDirectory() as folder:
-        file = write_checkpoint(state, Path(folder) / (case["checkpoint"]["file"] or "latest_net_D.pth"))
+        (file,) = write_checkpoints(state, Path(folder))
         found = multiscale.read_official(read_state(file))
     assert found is not None
     config, weights = found

@@ -16,7 +16,7 @@ from i2i_rt.models.fan import FaceAlignment, masks_of
 from i2i_rt.models.stargan import filter_of
 from i2i_rt.preprocessing import Preprocessing, to_unit_range
 from i2i_rt.stages.base import to_frames
-from tests.parity.case import Answer, UnsupportedCase, write_checkpoint
+from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 SYSTEMS = {"stargan v2", "smoothing the latent style space", "smoothing"}
 NETWORKS = ("generator", "mapping network", "style encoder", "discriminator", "fan", "heat-map")
@@ -38,7 +38,7 @@ def import_networks(case: Mapping[str, Any], state: dict[str, Tensor]) -> dict[s
     if not state:
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        content = read_nested(write_checkpoint(state, Path(folder) / Path(case["checkpoint"]["file"]).name))
+        content = {file.name: read_nested(file) for file in write_checkpoints(state, Path(folder))}
     networks: dict[str, Any] = {}
     for group in groups(content):
         if "conv_last0.weight" in group:

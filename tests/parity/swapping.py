@@ -14,7 +14,7 @@ from i2i_rt.importers import swapping as importer
 from i2i_rt.models.swapping import SwappingGenerator
 from i2i_rt.models.swapping_discriminators import SwappingDiscriminator, crops
 from i2i_rt.preprocessing import Preprocessing, to_unit_range
-from tests.parity.case import Answer, UnsupportedCase, write_checkpoint
+from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 Parts = Mapping[str, Mapping[str, Tensor]]
 
@@ -34,7 +34,7 @@ def find(case: Mapping[str, Any]) -> Answer | None:
 def import_parts(state: dict[str, Tensor]) -> Parts:
     """Writes the official file and splits it as the importer does."""
     with tempfile.TemporaryDirectory() as folder:
-        file = write_checkpoint(state, Path(folder) / "latest_checkpoint.pth")
+        (file,) = write_checkpoints(state, Path(folder))
         return importer.split(read_state(file), file.name)
 
 
@@ -63,7 +63,7 @@ def autoencoder(parts: Parts, inputs: dict[str, Tensor], *, noise: bool) -> dict
     generator = importer.read_generator(parts, "the case", noise=noise)
     silence = [torch.zeros(1, 1, 1, 1) for _ in generator.noisy_layers()]
     found |= watched(generator, structure[:1], texture[:1], silence)
-    found["swap"] = generator(structure[:1], texture[1:2], silence)
+    found["swap"] = generator(structure[:1], texture[1:], silence)
     if "texture_mask" in inputs:
         first, second = texture[0, :, None, None], texture[1, :, None, None]
         mask = inputs["texture_mask"]

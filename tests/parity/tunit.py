@@ -9,7 +9,7 @@ from torch import Tensor
 
 from i2i_rt.checkpoint import read_nested
 from i2i_rt.importers import tunit as importer
-from tests.parity.case import Answer, UnsupportedCase, write_checkpoint
+from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 
 def find(case: Mapping[str, Any]) -> Answer | None:
@@ -25,7 +25,8 @@ def answer_networks(
 ) -> dict[str, Any]:
     """Reads the official file with the importer, and gives everything that the networks make of the inputs."""
     with tempfile.TemporaryDirectory() as folder:
-        content = read_nested(write_checkpoint(state, Path(folder) / Path(case["checkpoint"]["file"]).name))
+        (file,) = write_checkpoints(state, Path(folder))
+        content = read_nested(file)
     generator, guiding_network = importer.load(content, "")
     style, logits = guiding_network(inputs["reference"])
     content = generator.content(inputs["image"])
