@@ -127,7 +127,7 @@ class BicycleGANGenerator(nn.Module):
         """Gives what the levels from `level` inwards make of `x`, without the skip connection round them."""
         config = self.config
         if level == 0 or config.style_at == "all":
-            x = torch.cat([x, style[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
+            x = torch.cat([x, style[:, :, None, None].expand(x.shape[0], -1, *x.shape[2:])], 1)
         down = self.down_norm[level](self.down[level](functional.leaky_relu(x, 0.2) if level else x))
         if level < config.depth - 1:
             skip = down if config.style_at == "all" else functional.leaky_relu(down, 0.2)

@@ -132,7 +132,7 @@ class StepGenerator(nn.Module):
 
 
 def _spread(style: Tensor, like: Tensor) -> Tensor:
-    return style.expand(-1, -1, *like.shape[2:])
+    return style.expand(like.shape[0], -1, *like.shape[2:])
 
 
 class EncoderBlock(nn.Module):
