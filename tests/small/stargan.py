@@ -48,4 +48,5 @@ SMALL: dict[str, Callable[[], Imported]] = {
     "starganv2": small,
     "starganv2-masks": lambda: small(masks=True),
     "smoothing": small,
+    "smoothing-masks": lambda: small(masks=True),
 }

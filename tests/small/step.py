@@ -20,7 +20,7 @@ from i2i_rt.spec import StyleInfo
 STYLE = 4
 
 
-def small() -> Imported:
+def small(*, mapper: bool = True) -> Imported:
     """Draws the networks with a fixed seed."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -29,8 +29,9 @@ def small() -> Imported:
                 StepGeneratorConfig(style_size=STYLE, width=4, reductions=2, encoder_blocks=1, decoder_blocks=2)
             ),
             "style_encoder": StepEncoder(StepEncoderConfig(style_size=STYLE, widths=(4, 8, 12))),
-            "mapper": StepMapper(StepMapperConfig((6, 16, STYLE))),
         }
+        if mapper:
+            networks["mapper"] = StepMapper(StepMapperConfig((6, 16, STYLE)))
         for network in networks.values():
             for name, parameter in network.named_parameters():
                 if parameter.ndim == 1:
@@ -38,7 +39,7 @@ def small() -> Imported:
                 else:
                     nn.init.normal_(parameter, std=(1.5 / parameter[0].numel()) ** 0.5)
             network.eval().requires_grad_(False)
-    return Imported(networks, (), Preprocessing("none", multiple=4), StyleInfo("network"))
+    return Imported(networks, (), Preprocessing("none", multiple=4), StyleInfo("network" if mapper else "fitted"))
 
 
-SMALL: dict[str, Callable[[], Imported]] = {"step": small}
+SMALL: dict[str, Callable[[], Imported]] = {"step": small, "step-fitted": lambda: small(mapper=False)}
