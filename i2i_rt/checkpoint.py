@@ -73,9 +73,11 @@ def read_state(file: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: where the file is missing, damaged, holds code, or holds no tensors.
     """
-    state = _flat(_open(Path(file)))
+    content = _open(Path(file))
+    state = _flat(content)
     if not state:
-        raise CheckpointError(f"{file} holds no tensors")
+        several = ", ".join(map(repr, list(_tensors_of(content))[:5]))
+        raise CheckpointError(f"{file} holds no tensors" + (f" of one network alone, but {several}" if several else ""))
     return state
 
 

@@ -84,7 +84,8 @@ class Options:
         """Raises `I2IError` where something was given that the importer did not ask for."""
         for name in self._given:
             if name not in self._asked:
-                raise I2IError(f"--set {name}: {system} has no such option; {closest(name, sorted(self._asked))}")
+                known = closest(name, sorted(self._asked)) if self._asked else "it has none"
+                raise I2IError(f"--set {name}: {system} has no such option; {known}")
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> nn.Module:

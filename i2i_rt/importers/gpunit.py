@@ -96,10 +96,8 @@ def built(file: Path, state: Mapping[str, Tensor], build: Callable[[Mapping[str,
     """
     try:
         return build(state)
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"{file} holds no complete network of GP-UNIT: {error} is missing or misshapen"
-        ) from error
+    except KeyError as error:
+        raise CheckpointError(f"{file} holds no complete network of GP-UNIT: {error} is missing") from error
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
 

@@ -47,6 +47,9 @@ def read(files: Sequence[Path], options: Options) -> Imported:
         networks["fan"] = _face_alignment(contents, source)
     elif given_w_hpf and options.number("w_hpf"):
         raise CheckpointError(f"w_hpf is {given_w_hpf}, but the generator in {source} was trained with 0")
+    elif len(files) > 1:
+        other = next((file for file in contents if file != source), source)
+        raise CheckpointError(f"the generator in {source} takes no masks of the face: leave {other} out")
     networks["generator"] = load_generator(groups["generator"], w_hpf, source)
     _check_agreement(networks, source)
     domains = networks["mapping_network"].config.domains

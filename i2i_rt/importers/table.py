@@ -76,7 +76,15 @@ def import_checkpoint(
     try:
         found = IMPORTERS[system](paths, words)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}{_hint(system, paths)}") from error
+        named = any(str(path) in str(error) for path in paths)
+        where = "" if named else f"{' and '.join(map(str, paths))}: "
+        raise CheckpointError(f"{where}{error}{_hint(system, paths)}") from error
+    except (IndexError, ValueError, RuntimeError) as error:
+        # where a shape is read that has fewer lengths than any such network's
+        raise CheckpointError(
+            f"{' and '.join(map(str, paths))}: a weight has a shape that no network of {system} has "
+            f"({str(error).splitlines()[0]}){_hint(system, paths)}"
+        ) from error
     words.refuse_unknown(system)
     sources = found.files or paths
     provenance = Provenance(
@@ -86,13 +94,17 @@ def import_checkpoint(
 
 
 def _hint(system: str, files: Sequence[Path]) -> str:
-    """Says which other system the files look like; nothing where they are of this one, or of none that is known."""
-    guess = recognise(files)
-    if guess is None or IMPORTERS[guess[0]] is IMPORTERS[system]:
-        return ""
-    if guess[0] in single.GENERATORS and system in single.GENERATORS:
-        return ""  # they share networks, and their own sentence names those that fit
-    return f"; it looks like the {guess[1]} of {guess[0]}: i2i-rt import {guess[0]} {' '.join(map(str, files))}"
+    """Says which other system a file looks like; nothing where all are of this one, or of none that is known."""
+    guesses = {file: guess for file in files if (guess := recognise([file])) is not None}
+    for file, (other, network) in guesses.items():
+        if IMPORTERS[other] is IMPORTERS[system]:
+            continue
+        if other in single.GENERATORS and system in single.GENERATORS:
+            continue  # they share networks, and their own sentence names those that fit
+        what = "it" if len(files) == 1 else str(file)
+        together = " ".join(str(mate) for mate in files if guesses.get(mate, ("", ""))[0] == other)
+        return f"; {what} looks like the {network} of {other}: i2i-rt import {other} {together}"
+    return ""
 
 
 def write_bundle(found: Imported, system: str, output: str | Path, provenance: Provenance) -> Bundle:

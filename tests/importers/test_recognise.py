@@ -53,3 +53,48 @@ def test_wrong_name_gets_the_right_one(system: str, tmp_path: Path, capsys: pyte
     message = capsys.readouterr().err
     assert "it looks like the generator of munit" in message and message.count("\n") == 1
     assert not (tmp_path / "bundle").exists()
+
+
+def test_wrong_file_among_right_ones_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = write_checkpoint({"g_ema::style_encoder.model.0.weight": torch.zeros(1)}, tmp_path / "dog2cat.pt")
+    other = write_checkpoint({"head_0.conv_0.bias": torch.zeros(1)}, tmp_path / "latest_net_G.pth")
+    assert main(["import", "gpunit", str(task), str(other), "-o", str(tmp_path / "bundle")]) == 2
+    message = capsys.readouterr().err
+    assert f"{other} looks like the generator of spade: i2i-rt import spade {other}\n" in message
+
+
+@pytest.mark.parametrize(
+    ("system", "state"),
+    [
+        # vectors of spectral norm that do not fit, and shapes that have no second length
+        (
+            "gpunit",
+            {
+                "layer1.0.conv.bias": (4,),
+                "layer1.0.conv.weight_orig": (8, 3, 3, 3),
+                "layer1.0.conv.weight_u": (4,),
+                "layer1.0.conv.weight_v": (27,),
+                "model.0.reslayer.conv_0.weight": (1,),
+            },
+        ),
+        (
+            "spade",
+            {
+                "fc.weight": (4, 3, 3, 3),
+                "conv_img.weight": (3,),
+                "head_0.norm_0.mlp_shared.0.weight": (4,),
+                "head_0.a.mlp_gamma.b": (1,),
+            },
+        ),
+        ("swapping", {"E.FromRGB.Conv.weight": (12,), "E.ToSpatialCode.1.Conv.weight": (8,)}),
+    ],
+    ids=["gpunit", "spade", "swapping"],
+)
+def test_weight_of_a_wrong_shape_gets_a_sentence(
+    system: str, state: dict[str, tuple[int, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_checkpoint({key: torch.ones(shape) for key, shape in state.items()}, tmp_path / "a.pth")
+    assert main(["import", system, str(file), "-o", str(tmp_path / "bundle")]) == 2
+    message = capsys.readouterr().err
+    assert "shape" in message and str(file) in message and message.count("\n") == 1
+    assert not (tmp_path / "bundle").exists()

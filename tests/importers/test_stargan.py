@@ -179,6 +179,13 @@ def test_networks_of_two_systems_are_refused(tmp_path: Path) -> None:
         stargan.read([write(content, tmp_path)], Options())
 
 
+def test_second_file_that_nothing_needs_is_refused(tmp_path: Path) -> None:
+    first = write(official(), tmp_path)
+    second = write({"weights": torch.ones(1)}, tmp_path, "wing.ckpt")
+    with pytest.raises(CheckpointError, match=f"takes no masks of the face: leave {second} out"):
+        stargan.read([first, second], Options())
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has no 'generator'; it has 'model'"):
         stargan.read([write({"model": {"a": torch.ones(1)}}, tmp_path)], Options())
