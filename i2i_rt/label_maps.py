@@ -42,6 +42,8 @@ def read_instances(file: str | Path) -> np.ndarray:
 
 def _read(file: Path) -> np.ndarray:
     """Gives `[H, W]` integers, or `[H, W, 3]` uint8 of a colour picture."""
+    if not file.is_file():
+        raise MediaError(f"there is no file {file}")
     try:
         if file.suffix == ".npy":
             values = np.load(file, allow_pickle=False)

@@ -105,14 +105,14 @@ class StyleMaker:
         inputs = {"reference": self._prepared(image)[None]}
         if self._needs_domain("style_from_image"):
             inputs["domain"] = np.array([self.domain_index(domain)], np.int64)
-        where = f" as {domain}" if domain is not None else ""
+        where = self._domain_words("as", domain)
         return self._style(self._run("style_from_image", inputs)[0], f"from a picture{where}")
 
     def from_seed(self, seed: int, domain: str | None = None) -> Style:
         """Draws a style as the paper says: from the prior, through the mapping network, or around fitted codes."""
         self.check_request(domain)
         random = np.random.Generator(np.random.PCG64(seed))
-        where = f" as {domain}" if domain is not None else ""
+        where = self._domain_words("as", domain)
         origin = f"seed {seed}{where}"
         if self.info.prior == "normal":
             return self._style(random.standard_normal(self.size), origin)
@@ -124,7 +124,7 @@ class StyleMaker:
     def mean(self, domain: str | None = None) -> Style:
         """Gives the mean style: what mixing towards makes results safer and less varied."""
         self.check_request(domain)
-        where = f" of {domain}" if domain is not None else ""
+        where = self._domain_words("of", domain)
         origin = f"the mean{where}"
         if self.info.prior == "normal":
             return self._style(np.zeros(self.size), origin)
@@ -233,6 +233,10 @@ class StyleMaker:
         near = closest(domain, names) if not domain.isdecimal() else ""
         hint = f"; {near}" if near.startswith("did") else ""
         raise I2IError(f"no domain is called {domain!r}; this model has {known}{hint}")
+
+    def _domain_words(self, word: str, domain: str | None) -> str:
+        """Gives a domain's name for a style's origin, whether it was named or numbered."""
+        return "" if domain is None else f" {word} {self.info.domains[self.domain_index(domain)]}"
 
     def _mapped(self, random: np.random.Generator, count: int, domain: str | None) -> np.ndarray:
         spec = self._bundle.stages["style_from_noise"]

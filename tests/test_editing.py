@@ -241,7 +241,8 @@ def test_verb_clones(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
         (["pca", "{}/before", "-o", "{}/new"], "3 pictures have 2 principal directions of texture"),
         (["move", "{}/a.png", "{}/b.png", "-o", "{}/x.png"], "is no direction file"),
         (["region", "{}/a.png", "{}/other.npz", "--at", "1,1", "-o", "{}/x.png"], "belongs to another model"),
-        (["clone", "{}/a.png", "--box", "90,0,8,8", "-o", "{}/x.png"], "leaves the source"),
+        (["clone", "{}/a.png", "--box", "90,0,8,8", "--to", "0,0", "-o", "{}/x.png"], "leaves the source"),
+        (["clone", "{}/a.png", "--box", "0,0,8,8", "-o", "{}/x.png"], "changes nothing; give --to, --source"),
         (["clone", "{}/a.png", "--box", "0,0,8,8", "--to", "200,0", "-o", "{}/x.png"], "is outside of the picture"),
     ],
 )

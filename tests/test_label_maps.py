@@ -90,6 +90,8 @@ def test_what_is_no_label_map_gets_a_sentence(tmp_path: Path) -> None:
     for name in ("text.png", "float.npy", "flat.npy", "object.npy", "missing.png", "missing.npy"):
         with pytest.raises(MediaError, match=name):
             read_labels(tmp_path / name, COCO)
+    with pytest.raises(MediaError, match=f"^there is no file {tmp_path / 'missing.png'}$"):
+        read_labels(tmp_path / "missing.png", COCO)
     with pytest.raises(MediaError, match="one number a pixel"):
         read_instances(save(np.zeros((2, 2, 3), np.uint8), tmp_path / "colour.png"))
 

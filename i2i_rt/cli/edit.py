@@ -134,6 +134,8 @@ def _check(arguments: argparse.Namespace) -> None:
         output_format(output)
     if getattr(arguments, "show_mask", None) is not None:
         output_format(arguments.show_mask)
+    if arguments.action == "clone" and arguments.source is None and arguments.to is None:
+        raise I2IError("a clone onto its own place changes nothing; give --to, --source, or both")
     for share in getattr(arguments, "share", []):
         if not 0 <= share <= 1:
             raise I2IError(f"--share is {share:g}; it must be from 0, the own texture, to 1, the other's")

@@ -123,6 +123,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_size(options.size, translator.fixed_size)
         options = replace(options, fixed=translator.fixed_size)
         progress.print(f"{bundle.system}: {translator.description}", highlight=False, soft_wrap=True)
+        if bundle.labels is not None and bundle.labels.edges and arguments.instances is None:
+            progress.print("without --instances, no edges between instances are given to this model")
         _translate(arguments, options, translator, intake, tasks, outcome, progress)
     if not work.many and outcome.errors:
         raise outcome.errors[0][1]

@@ -91,13 +91,17 @@ def test_maps_are_resized_to_the_nearest_class_and_compared_in_colour(
     assert {tuple(colour) for colour in shown[:, :30].reshape(-1, 3).tolist()} == set(LABELS.palette)
 
 
-def test_instances_become_edges(model: Bundle, tmp_path: Path) -> None:
+def test_instances_become_edges(model: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     instances = np.zeros(SIZE, np.uint16)
     instances[8:20, 10:30] = 26001
     source, ids = grey(tmp_path / "a.png", labels()), grey(tmp_path / "ids.png", instances)
     output = tmp_path / "b.png"
     assert main(["translate", str(model.path), str(source), "-o", str(output), "--instances", str(ids)]) == 0
     np.testing.assert_array_equal(levels(output)[..., 1], edges_of(instances) * 255)
+    assert "without --instances" not in capsys.readouterr().err
+    assert main(["translate", str(model.path), str(source), "-o", str(output)]) == 0
+    assert not levels(output)[..., 1].any()
+    assert "without --instances, no edges between instances" in capsys.readouterr().err
 
 
 def test_a_folder_has_instances_of_the_same_names(

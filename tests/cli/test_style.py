@@ -103,6 +103,7 @@ def test_seed_and_mean_come_from_the_mapping_network(animals: Bundle, tmp_path: 
     np.testing.assert_array_equal(codes["a"], codes["again"])
     assert not np.allclose(codes["a"], 120, atol=0.1)
     np.testing.assert_allclose(codes["mean"], 140, atol=1)
+    assert {Style.load(tmp_path / f"{name}.npz").origin for name in ("a", "again")} == {"seed 7 as dog"}
 
 
 def test_styles_are_mixed_and_moved(model: Bundle, tmp_path: Path) -> None:
