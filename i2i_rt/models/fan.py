@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.models.norm import RunningNorm
 
 SIDE = 256  # of the images that the network sees
 LANDMARKS = 98
@@ -54,12 +55,12 @@ class ConcatBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         widths = [in_channels, out_channels // 2, out_channels // 4, out_channels // 4]
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[:3])
+        self.norms = nn.ModuleList(RunningNorm(width) for width in widths[:3])
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in pairwise(widths))
         self.shortcut: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                nn.BatchNorm2d(in_channels), nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False)
+                RunningNorm(in_channels), nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class FaceAlignment(nn.Module):
         self.config = config
         width = config.width
         self.stem = nn.Conv2d(6, width // 4, 7, 2, 3)
-        self.stem_norm = nn.BatchNorm2d(width // 4)
+        self.stem_norm = RunningNorm(width // 4)
         self.blocks = nn.ModuleList(
             [ConcatBlock(width // 4, width // 2), ConcatBlock(width // 2, width // 2), ConcatBlock(width // 2, width)]
         )
@@ -113,7 +114,7 @@ class FaceAlignment(nn.Module):
         self.hourglass = hourglass
         self.top = ConcatBlock(width, width)
         self.last = nn.Conv2d(width, width, 1)
-        self.last_norm = nn.BatchNorm2d(width)
+        self.last_norm = RunningNorm(width)
         self.head = nn.Conv2d(width, LANDMARKS + 1, 1)  # and the border of the face, which nothing here reads
         self.image_coordinates: Tensor
         self.feature_coordinates: Tensor

@@ -1,6 +1,6 @@
 """Normalisation and dropout as the translation networks use them, in training and at test time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -85,6 +85,29 @@ class BatchNorm(nn.BatchNorm2d):
         if self.blend is not None:
             return self.blend.normalize(input, self.weight, self.bias, self.eps)
         return instance_norm(input, self.weight, self.bias, self.eps)
+
+
+class RunningNorm(nn.BatchNorm2d):
+    """Batch norm whose running statistics stay in float32 when the network is halved, and that normalises in float32.
+
+    The variances of a trained network can be larger than float16's range.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training or input.dtype == torch.float32:
+            return super().forward(input.float()).to(input.dtype)
+        weight, bias = (None if part is None else part.float() for part in (self.weight, self.bias))
+        exact = functional.batch_norm(input.float(), self.running_mean, self.running_var, weight, bias, eps=self.eps)
+        return exact.to(input.dtype)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RunningNorm":
+        exact = {name: self._buffers[name] for name in ("running_mean", "running_var")}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, tensor in exact.items():
+            moved = self._buffers[name]
+            if tensor is not None and moved is not None and moved.dtype != tensor.dtype:
+                self._buffers[name] = tensor.to(moved.device)
+        return self
 
 
 def adaptive_instance_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:

@@ -4,7 +4,7 @@ The label map scales and shifts the features after every normalisation, position
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.models.norm import InstanceNorm
+from i2i_rt.models.norm import InstanceNorm, RunningNorm
 from i2i_rt.models.spectral import fold_spectral_norm
 
 Upsampling = Literal["normal", "more", "most"]
@@ -73,28 +73,6 @@ class SpadeGeneratorConfig:
         return self.first_size[0] * self.multiple, self.first_size[1] * self.multiple
 
 
-class RunningNorm(nn.BatchNorm2d):
-    """Batch norm without scale and shift, whose running statistics stay in float32 when the network is halved.
-
-    The variances of a trained generator can be larger than float16's range.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, affine=False)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.float()).to(input.dtype)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RunningNorm":
-        exact = {name: self._buffers[name] for name in ("running_mean", "running_var")}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, tensor in exact.items():
-            moved = self._buffers[name]
-            if tensor is not None and moved is not None and moved.dtype != tensor.dtype:
-                self._buffers[name] = tensor.to(moved.device)
-        return self
-
-
 class SpatialNorm(nn.Module):
     """Normalises `[N, C, h, w]`, then scales and shifts every position by what the label map `[N, S, h, w]` says.
 
@@ -104,7 +82,9 @@ class SpatialNorm(nn.Module):
     def __init__(self, config: SpadeGeneratorConfig, channels: int) -> None:
         super().__init__()
         padding = config.kernel // 2
-        self.plain: nn.Module = RunningNorm(channels) if config.norm == "batch" else InstanceNorm(channels)
+        self.plain: nn.Module = (
+            RunningNorm(channels, affine=False) if config.norm == "batch" else InstanceNorm(channels)
+        )
         self.shared = nn.Conv2d(config.channels, config.hidden, config.kernel, padding=padding)
         self.scale = nn.Conv2d(config.hidden, channels, config.kernel, padding=padding)
         self.shift = nn.Conv2d(config.hidden, channels, config.kernel, padding=padding)

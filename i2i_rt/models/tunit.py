@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
 from i2i_rt.kernels import instance_norm
-from i2i_rt.models.norm import adaptive_instance_norm
+from i2i_rt.models.norm import RunningNorm, adaptive_instance_norm
 
 BOTTOM = 16  # side of the content at the size that a network is trained for
 
@@ -150,7 +150,7 @@ class GuidingNetwork(nn.Module):
         self.config = config
         layers: list[nn.Module] = []
         for before, after, pooled in zip((3, *config.widths), config.widths, POOLED, strict=False):
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, 3, padding=1), RunningNorm(after), nn.ReLU()]
             if pooled:
                 layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)

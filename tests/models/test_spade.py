@@ -10,7 +10,8 @@ from torch import nn
 from i2i_rt.errors import I2IError
 from i2i_rt.models import table
 from i2i_rt.models.multiscale import MultiscaleDiscriminator, MultiscaleDiscriminatorConfig
-from i2i_rt.models.spade import RunningNorm, SpadeGenerator, SpadeGeneratorConfig
+from i2i_rt.models.norm import RunningNorm
+from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig
 from i2i_rt.models.spectral import fold_spectral_norm
 from tests.small.spade import SMALL
 
@@ -39,8 +40,9 @@ def test_first_tensor_of_a_fixed_size_gives_the_same_at_that_size() -> None:
         assert fixed(torch.zeros(1, 5, 50, 90)).shape == (1, 3, 32, 64)
 
 
-def test_half_precision_keeps_running_statistics_in_float32() -> None:
-    norm = RunningNorm(2).eval()
+@pytest.mark.parametrize("affine", [False, True])
+def test_half_precision_keeps_running_statistics_in_float32(affine: bool) -> None:
+    norm = RunningNorm(2, affine=affine).eval()
     norm.running_mean.copy_(torch.tensor([1e5, 0.0]))  # type: ignore[union-attr]
     norm.running_var.copy_(torch.tensor([1e6, 1e-6]))  # type: ignore[union-attr]
     half = nn.Sequential(norm).half()

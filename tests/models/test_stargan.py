@@ -36,6 +36,20 @@ def test_generator_runs_in_half_precision(make: Any, precision: torch.dtype) -> 
     assert (actual.float() - expected).abs().mean() < 0.03
 
 
+@pytest.mark.parametrize("make", [lambda: stargan.small(masks=True), tunit.small], ids=["fan", "tunit"])
+def test_large_running_variances_survive_half_precision(make: Any) -> None:
+    """They divide what comes in: where they become infinite in float16, nothing of the picture is left."""
+    networks = make().networks
+    network = networks.get("fan", networks.get("guiding_network"))
+    images = torch.rand(2, 3, 64, 64)
+    layer = next(module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    layer.running_var.fill_(1e6)
+    layer.weight.data *= 1e3
+    results = network(images), network.half()(images.half())
+    exact, rough = (result if isinstance(result, torch.Tensor) else result[0] for result in results)
+    assert (rough.float() - exact).abs().max() < 0.02 * exact.abs().max()
+
+
 def test_masks_of_nothing_are_no_masks() -> None:
     networks: Any = stargan.small(masks=True).networks
     image, style = torch.rand(1, 3, 64, 64), torch.ones(1, stargan.STYLE)

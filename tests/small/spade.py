@@ -7,7 +7,8 @@ from torch import nn
 
 from i2i_rt.importers.base import Imported
 from i2i_rt.label_names import label_info
-from i2i_rt.models.spade import RunningNorm, SpadeGenerator, SpadeGeneratorConfig
+from i2i_rt.models.norm import RunningNorm
+from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig
 from i2i_rt.models.spade_encoder import SpadeEncoder, SpadeEncoderConfig
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.spec import StyleInfo
