@@ -4,7 +4,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from i2i_rt.bundle import Network
 from i2i_rt.errors import CheckpointError
 from i2i_rt.models import patch_sampler, patchgan, resnet, sincut, unet
-from i2i_rt.models.table import build, first_line
+from i2i_rt.models.table import build
+from i2i_rt.official import noted, official_name
 
 READERS = {
     "resnet-generator": resnet.read_official,
@@ -54,17 +55,47 @@ class OfficialNetwork:
             CheckpointError: where weights are missing, left over, or of the wrong shape.
         """
         module = build(Network(self.network.kind, {**self.network.config, **changes}))
-        state = dict(self.state)
-        for key, tensor in module.state_dict().items():
-            if key.endswith("num_batches_tracked"):  # files older than PyTorch 0.4.1 have none; nothing reads it
-                state.setdefault(key, tensor)
-        try:
-            module.load_state_dict(state)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"the checkpoint is not a complete {self.network.kind}: {first_line(error)}"
-            ) from error
+        own = module.state_dict()
+        require_fit(own, self.state, f"the checkpoint is not a complete {self.network.kind}")
+        module.load_state_dict({**own, **self.state})
         return module.eval()
+
+
+def require_fit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], sentence: str) -> None:
+    """Compares an official file's weights, already under our names, with a network's own state dict.
+
+    Files older than PyTorch 0.4.1 have no `num_batches_tracked`, which nothing reads.
+
+    Raises:
+        CheckpointError: where keys are missing or left over, or a shape differs: `sentence`, and the first ones by
+            the file's own keys.
+    """
+    problems = []
+    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
+    extra = [key for key in weights if key not in own]
+    if missing:
+        problems.append(f"it lacks {_first(missing, weights)}")
+    if extra:
+        problems.append(f"it has {_first(extra, weights)} too many")
+    for key in own:
+        if key in weights and own[key].shape != weights[key].shape:
+            found, needed = list(weights[key].shape), list(own[key].shape)
+            problems.append(f"{official_name(key, weights)!r} has shape {found} where {needed} is needed")
+            break
+    if problems:
+        raise CheckpointError(f"{sentence}: {'; '.join(problems)}")
+
+
+def require_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Raises `CheckpointError` where a weight is not finite; it names the first one by the file's own key."""
+    for key, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{source} has NaN or infinite values in {official_name(key, weights)!r}")
+
+
+def _first(keys: Sequence[str], weights: Mapping[str, Tensor], count: int = 3) -> str:
+    more = f" and {len(keys) - count} more" if len(keys) > count else ""
+    return ", ".join(repr(official_name(key, weights)) for key in keys[:count]) + more
 
 
 def read_state(file: str | Path) -> dict[str, Tensor]:
@@ -125,7 +156,7 @@ def _tensors_of(content: Any) -> dict[str, Any]:
     for key, value in content.items() if isinstance(content, Mapping) else ():
         inner = value if isinstance(value, Tensor) else _tensors_of(value)
         if isinstance(inner, Tensor) or inner:
-            kept[re.sub(r"^(module\.)+", "", str(key))] = inner
+            kept[re.sub(r"^(module\.)+", "", str(key))] = noted(inner, str(key)) if isinstance(inner, Tensor) else inner
     return kept
 
 
@@ -138,7 +169,8 @@ def _flat(content: Any) -> dict[str, Tensor]:
         content = inner[0]
     if not isinstance(content, Mapping):
         return {}
-    return {re.sub(r"^(module\.)+", "", str(key)): value for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {str(key): noted(value, str(key)) for key, value in content.items() if isinstance(value, Tensor)}
+    return {re.sub(r"^(module\.)+", "", key): tensor for key, tensor in tensors.items()}
 
 
 def identify(state: Mapping[str, Tensor], source: str = "the checkpoint") -> OfficialNetwork:
@@ -155,9 +187,7 @@ def identify(state: Mapping[str, Tensor], source: str = "the checkpoint") -> Off
         if found is None:
             continue
         config, weights = found
-        for key, tensor in weights.items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise CheckpointError(f"{source} has NaN or infinite values in {key!r}")
+        require_finite(weights, source)
         notes = []
         if any(key.endswith("running_mean") for key in state) and not any(
             key.endswith("running_mean") for key in weights

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from i2i_rt.errors import CheckpointError
+from i2i_rt.official import noted
 
 FOOTER_BYTES = 48  # two block handles, padding, the magic number
 MAGIC = 0xDB4775248B80FB57
@@ -114,7 +115,7 @@ def read_bundle(path: str | Path) -> dict[str, Tensor]:
         if len(raw) != entry.size or entry.size != dtype.itemsize * math.prod(entry.shape):
             raise CheckpointError(f"the data of {prefix} are cut short or damaged: {name!r} is not complete")
         # a copy: it is aligned, and outlives the file
-        tensors[name] = torch.from_numpy(raw.copy().view(dtype).reshape(entry.shape))
+        tensors[name] = noted(torch.from_numpy(raw.copy().view(dtype).reshape(entry.shape)), name)
     if not tensors:
         raise CheckpointError(f"{prefix} holds no variables")
     return tensors

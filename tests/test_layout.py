@@ -24,9 +24,10 @@ PLAIN = {"errors", "spec", "bundle", "label_names"}  # what everything may impor
 # part of the package -> the other parts that it may import, besides PLAIN
 MAY_IMPORT = {
     "kernels": set[str](),
-    "models": {"kernels"},
-    "checkpoint": {"models"},
-    "tf_checkpoint": set[str](),
+    "official": set[str](),
+    "models": {"kernels", "official"},
+    "checkpoint": {"models", "official"},
+    "tf_checkpoint": {"official"},
     "preprocessing": set[str](),
     "label_maps": set[str](),
     "label_names": set[str](),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from i2i_rt.checkpoint import require_finite, require_fit
 from i2i_rt.errors import CheckpointError, I2IError, closest
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.spec import LabelInfo, StyleInfo
@@ -96,31 +97,21 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) 
             first ones.
     """
     own = module.state_dict()
-    problems = []
-    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
-    extra = [key for key in weights if key not in own]
-    if missing:
-        problems.append(f"it lacks {_first(missing)}")
-    if extra:
-        problems.append(f"it has {_first(extra)} too many")
-    for key in own:
-        if key in weights and own[key].shape != weights[key].shape:
-            problems.append(f"{key} has shape {list(weights[key].shape)} where {list(own[key].shape)} is needed")
-            break
-    if problems:
-        raise CheckpointError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}")
-    for key, tensor in weights.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(f"{source} has NaN or infinite values in {key!r}")
+    require_fit(own, weights, f"{source} does not fit {type(module).__name__}")
+    require_finite(weights, source)
     state = {key: weights.get(key, tensor) for key, tensor in own.items()}
     state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
 
 
-def _first(keys: Sequence[str], count: int = 3) -> str:
-    more = f" and {len(keys) - count} more" if len(keys) > count else ""
-    return ", ".join(repr(key) for key in keys[:count]) + more
+def require_frames(in_channels: int, out_channels: int) -> None:
+    """Raises `CheckpointError` where a translation does not take and make frames, which have three channels."""
+    if (in_channels, out_channels) != (3, 3):
+        raise CheckpointError(
+            f"the network makes pictures of {out_channels} channels from {in_channels}; frames have 3, and no others "
+            "can be imported"
+        )
 
 
 def groups_of(content: Mapping[str, object], wanted: Sequence[str], source: str) -> dict[str, Mapping[str, Tensor]]:

@@ -8,18 +8,17 @@ from typing import Any
 from torch import Tensor
 
 from i2i_rt.checkpoint import read_state
-from i2i_rt.errors import CheckpointError
+from i2i_rt.errors import CheckpointError, I2IError
 from i2i_rt.importers.base import Imported, Options, load_weights
 from i2i_rt.models.bicyclegan import (
     BicycleGANEncoder,
     BicycleGANGenerator,
+    read_official_discriminator,
     read_official_encoder,
     read_official_generator,
 )
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.spec import StyleInfo
-
-DISCRIMINATOR_NOTE = "{} holds no network that a translation needs; it was left out"
 
 
 def read(files: Sequence[Path], options: Options) -> Imported:
@@ -40,13 +39,19 @@ def read(files: Sequence[Path], options: Options) -> Imported:
     generator = None
     for file, state in states.items():
         found_generator = read_generator(state, str(file), options, style_size)
-        if found_generator is None:
-            notes.append(DISCRIMINATOR_NOTE.format(file.name))
-        else:
+        if found_generator is not None and generator is not None:
+            raise I2IError(f"several files hold generators, {file} being one of them; give one")
+        if found_generator is not None:
             generator = found_generator
+        elif read_official_discriminator(state) is not None:
+            notes.append(f"{file.name} holds a discriminator, which no translation needs; it was left out")
+        else:
+            raise CheckpointError(
+                f"{file} holds no network of BicycleGAN; its files are called latest_net_G.pth and latest_net_E.pth"
+            )
     if generator is None:
         raise CheckpointError(
-            f"{', '.join(map(str, files))}: none of these is a generator of BicycleGAN; official ones are called "
+            f"{', '.join(map(str, files))}: there is no generator of BicycleGAN; official ones are called "
             "latest_net_G.pth"
         )
     config = generator.config

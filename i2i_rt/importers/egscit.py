@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.importers.base import Imported, Options, load_weights
+from i2i_rt.importers.base import Imported, Options, load_weights, require_frames
 from i2i_rt.models.egscit import (
     Domain,
     EgscitGenerator,
@@ -37,8 +37,7 @@ def read(files: Sequence[Path], options: Options) -> Imported:
     state, source = read_variables(prefixes), ", ".join(map(str, prefixes))
     content, style = DIRECTIONS[direction]
     generator = read_generator(state, source, content, style, noise_seed=0 if noisy else None)
-    if generator.config.in_channels != 3 or generator.config.out_channels != 3:
-        raise CheckpointError(f"{source}: the network does not take and make pictures of 3 channels")
+    require_frames(generator.config.in_channels, generator.config.out_channels)
     encoder = read_style_encoder(state, source, style)
     if encoder.style_size != generator.style_size:
         raise CheckpointError(

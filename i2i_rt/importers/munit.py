@@ -1,16 +1,19 @@
 """MUNIT: one direction of a file of two domains' generators."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
 from i2i_rt.checkpoint import read_nested
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.importers.base import Imported, Options, groups_of, load_weights
+from i2i_rt.importers.base import Imported, Options, groups_of, load_weights, require_frames
 from i2i_rt.models import munit
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.spec import StyleInfo
+
+Found = TypeVar("Found")
 
 STRETCH = (
     "the official test script stretches each picture from its own darkest to its own brightest value before it saves "
@@ -68,7 +71,7 @@ def read_domains(system: str, files: Sequence[Path]) -> dict[str, dict[str, dict
             split.setdefault(part, {})[rest] = tensor
         for other, names in parts.items():
             if other != system and set(split) == set(names):
-                raise CheckpointError(f"{file} holds generators of {other}; try: i2i-rt import {other} {file}")
+                raise CheckpointError(f"{file} holds generators of {other}")
         if "cnns" in split:
             raise CheckpointError(f"{file} holds discriminators, which no translation needs; import gen_*.pt")
         if set(split) != set(parts[system]):
@@ -82,7 +85,8 @@ def read_domains(system: str, files: Sequence[Path]) -> dict[str, dict[str, dict
 
 def read_content_encoder(parts: Mapping[str, Mapping[str, Tensor]], domain: str) -> munit.ContentEncoder:
     """Makes a domain's content encoder, which in UNIT is the only one."""
-    config, weights = munit.read_official_content_encoder(parts["enc_content" if "enc_content" in parts else "enc"])
+    name = "enc_content" if "enc_content" in parts else "enc"
+    config, weights = _complete(lambda: munit.read_official_content_encoder(parts[name]), name, domain)
     network = munit.ContentEncoder(config)
     load_weights(network, weights, f"the content encoder of domain {domain!r}")
     return network
@@ -90,7 +94,7 @@ def read_content_encoder(parts: Mapping[str, Mapping[str, Tensor]], domain: str)
 
 def read_style_encoder(parts: Mapping[str, Mapping[str, Tensor]], domain: str) -> munit.StyleEncoder:
     """Makes a domain's style encoder."""
-    config, weights = munit.read_official_style_encoder(parts["enc_style"])
+    config, weights = _complete(lambda: munit.read_official_style_encoder(parts["enc_style"]), "enc_style", domain)
     network = munit.StyleEncoder(config)
     load_weights(network, weights, f"the style encoder of domain {domain!r}")
     return network
@@ -98,15 +102,24 @@ def read_style_encoder(parts: Mapping[str, Mapping[str, Tensor]], domain: str) -
 
 def read_decoder(parts: Mapping[str, Mapping[str, Tensor]], domain: str) -> munit.Decoder:
     """Makes a domain's decoder, with the perceptron of the style where there is one."""
-    config, weights = munit.read_official_decoder(parts["dec"], parts.get("mlp"))
+    config, weights = _complete(lambda: munit.read_official_decoder(parts["dec"], parts.get("mlp")), "dec", domain)
     network = munit.Decoder(config)
     load_weights(network, weights, f"the decoder of domain {domain!r}")
     return network
 
 
+def _complete(read: Callable[[], Found], name: str, domain: str) -> Found:
+    """Reads a network's keys; says of which network and domain one is missing."""
+    try:
+        return read()
+    except CheckpointError as error:
+        raise CheckpointError(f"{name!r} of domain {domain!r}: {error}") from error
+
+
 def require_match(encoder: munit.ContentEncoder, decoder: munit.Decoder) -> None:
     """Raises `CheckpointError` where one domain's decoder cannot take the other's content."""
     given, taken = encoder.config, decoder.config
+    require_frames(given.in_channels, taken.out_channels)
     if (given.width, given.reductions) != (taken.width, taken.enlargements):
         raise CheckpointError(
             f"the encoder of one domain has width {given.width} and {given.reductions} reductions, the decoder of the "

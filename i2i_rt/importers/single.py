@@ -6,7 +6,7 @@ from typing import Any
 
 from i2i_rt.checkpoint import OfficialNetwork, identify, read_state
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.importers.base import Imported, Options
+from i2i_rt.importers.base import Imported, Options, require_frames
 from i2i_rt.preprocessing import Preprocessing
 
 # the kinds of generator that each system's official code can have
@@ -36,6 +36,7 @@ def read(system: str, files: Sequence[Path], options: Options) -> Imported:
     found = identify(read_state(file), str(file))
     if found.network.kind not in GENERATORS[system]:
         raise CheckpointError(_mismatch(system, file, found))
+    require_frames(found.network.config["in_channels"], found.network.config["out_channels"])
     # a U-Net's dropout leaves no trace: only pix2pix trains with it unless told otherwise
     dropout = not no_dropout and (system == "pix2pix" or found.network.kind != "unet-generator")
     changes, notes = _test_time(found, evaluation_mode, dropout)

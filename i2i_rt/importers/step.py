@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from i2i_rt.errors import CheckpointError
-from i2i_rt.importers.base import Imported, Options, load_weights
+from i2i_rt.importers.base import Imported, Options, load_weights, require_frames
 from i2i_rt.models.step import (
     StepEncoder,
     StepGenerator,
@@ -62,8 +62,7 @@ def read(files: Sequence[Path], options: Options) -> Imported:
     if mapper is not None:
         _check_size("mapper", mapper.config.widths[-1], size)
         networks["mapper"] = mapper
-    if generator.config.in_channels != 3 or generator.config.out_channels != 3:
-        raise CheckpointError("the generator does not take and make pictures of 3 channels")
+    require_frames(generator.config.in_channels, generator.config.out_channels)
     return Imported(
         networks,
         tuple(notes),

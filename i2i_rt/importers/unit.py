@@ -9,7 +9,7 @@ from torch import Tensor
 from i2i_rt.checkpoint import read_nested, read_state
 from i2i_rt.errors import I2IError
 from i2i_rt.importers import munit
-from i2i_rt.importers.base import Imported, Options, load_weights
+from i2i_rt.importers.base import Imported, Options, load_weights, require_frames
 from i2i_rt.models import unit
 from i2i_rt.preprocessing import Preprocessing
 
@@ -38,6 +38,7 @@ def read(files: Sequence[Path], options: Options) -> Imported:
     norm = variant(state, options)
     shared_encoder = read_shared_encoder(state, "A" if source == "a" else "B", norm)
     shared_decoder = read_shared_decoder(state, "A" if target == "a" else "B", norm)
+    require_frames(shared_encoder.config.in_channels, shared_decoder.config.out_channels)
     # the older code scales each data set by a factor of its own, which no file tells
     return Imported({"encoder": shared_encoder, "decoder": shared_decoder}, (NOISE,), Preprocessing("none"))
 

@@ -217,8 +217,8 @@ def read_official_generator(
     Raises:
         CheckpointError: where levels are missing, or the style's size is needed and not given.
     """
-    everywhere = "model.down.0.weight" in state
-    if not everywhere and "model.model.0.weight" not in state:
+    everywhere = any(key.startswith("model.submodule.") for key in state)
+    if not everywhere and not any(key.startswith("model.model.") for key in state):
         return None
     prefix, levels = "model." if everywhere else "model.model.", []
     while prefix:
@@ -230,7 +230,11 @@ def read_official_generator(
     elif style_size is None:
         raise CheckpointError("the generator takes the style beside the image, so its size has to be given")
     if style_size is None or style_size < 1 or first.shape[1] <= style_size:
-        raise CheckpointError(f"the generator's first convolution takes {first.shape[1]} channels, with no image in it")
+        # not the file's mistake: shapes do not tell a style beside the image
+        raise I2IError(
+            f"a style of {style_size} numbers leaves no image of the {first.shape[1]} channels that the generator's "
+            "first convolution takes; --set nz=… gives the style's size"
+        )
     last = state[f"{levels[0]['up']}.weight"]
     basic = last.shape[2] == 4
     batch_norm = any("down_norm" in names for names in levels)

@@ -104,7 +104,7 @@ def _check(known: bool, classes: int) -> None:
 
 def read_official_lenet(state: Mapping[str, Tensor]) -> tuple[LeNetConfig, dict[str, Tensor]] | None:
     """Finds the config in an official state dict's keys and shapes; None where it is no LeNet."""
-    if "conv_params.3.weight" not in state:
+    if not any(key.startswith(("conv_params.3.", "fc_params.weight")) for key in state):
         return None
     numbers = {"0": 0, "3": 1}
     weights = {}
@@ -112,7 +112,7 @@ def read_official_lenet(state: Mapping[str, Tensor]) -> tuple[LeNetConfig, dict[
         key = re.sub(r"^conv_params\.(0|3)\.", lambda match: f"convolutions.{numbers[match[1]]}.", key)
         key = re.sub(r"^fc_params\.(?!\d)", "hidden.", key)
         weights[key.replace("classifier.2.", "last.", 1)] = tensor
-    _require(weights, ("convolutions.0.weight", "hidden.weight", "last.weight"))
+    _require(state, ("conv_params.0.weight", "conv_params.3.weight", "fc_params.weight", "classifier.2.weight"))
     first, second = weights["convolutions.0.weight"], weights["convolutions.1.weight"]
     last = weights["last.weight"]
     return LeNetConfig(first.shape[1], last.shape[0], (first.shape[0], second.shape[0]), last.shape[1]), weights
@@ -120,7 +120,7 @@ def read_official_lenet(state: Mapping[str, Tensor]) -> tuple[LeNetConfig, dict[
 
 def read_official_dtn(state: Mapping[str, Tensor]) -> tuple[DTNConfig, dict[str, Tensor]] | None:
     """Finds the config in an official state dict's keys and shapes; None where it is no DTN."""
-    if "conv_params.8.weight" not in state:
+    if not any(key.startswith(("conv_params.8.", "fc_params.0.")) for key in state):
         return None
     numbers = {"0": "convolutions.0", "1": "norms.0", "4": "convolutions.1", "5": "norms.1"}
     numbers |= {"8": "convolutions.2", "9": "norms.2"}
@@ -129,13 +129,14 @@ def read_official_dtn(state: Mapping[str, Tensor]) -> tuple[DTNConfig, dict[str,
         key = re.sub(r"^conv_params\.(\d+)\.", lambda match: f"{numbers.get(match[1], match[0])}.", key)
         key = key.replace("fc_params.0.", "hidden.", 1).replace("fc_params.1.", "hidden_norm.", 1)
         weights[key.replace("classifier.2.", "last.", 1)] = tensor
-    _require(weights, ("convolutions.0.weight", "convolutions.1.weight", "last.weight"))
+    needed = ("conv_params.0.weight", "conv_params.4.weight", "conv_params.8.weight", "classifier.2.weight")
+    _require(state, needed)
     widths = tuple(weights[f"convolutions.{index}.weight"].shape[0] for index in range(3))
     last = weights["last.weight"]
     return DTNConfig(weights["convolutions.0.weight"].shape[1], last.shape[0], widths, last.shape[1]), weights
 
 
-def _require(weights: Mapping[str, Tensor], names: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in weights:
-            raise CheckpointError(f"the digit classifier is not complete: {name!r} is missing")
+def _require(state: Mapping[str, Tensor], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if key not in state:
+            raise CheckpointError(f"the digit classifier is not complete: {key!r} is missing")

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
 from i2i_rt.models.norm import InstanceNorm, adaptive_instance_norm
+from i2i_rt.official import noted, official_key
 
 # what PyTorch 0.3 stored of instance norm, and today's files of adaptive instance norm; no layer uses it
 _STATISTICS = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
@@ -305,7 +306,8 @@ def read_official_style_encoder(state: Mapping[str, Tensor]) -> tuple[StyleEncod
     renamed = _renamed(
         state, {r"model\.(\d+)\.conv\.(\w+)": r"convolutions.\1.\2", rf"{re.escape(last)}\.(\w+)": r"last.\1"}
     )
-    renamed["last.weight"] = renamed["last.weight"].flatten(1)  # a 1x1 convolution of one place
+    matrix = renamed["last.weight"].flatten(1)  # a 1x1 convolution of one place
+    renamed["last.weight"] = noted(matrix, official_key(renamed["last.weight"]))
     return config, renamed
 
 

@@ -141,7 +141,7 @@ def read_official(state: Mapping[str, Tensor]) -> tuple[ResnetGeneratorConfig, d
     Raises:
         CheckpointError: where the file is a ResNet generator of a shape that is not known here.
     """
-    if "model.1.weight" not in state or not any(".conv_block." in key for key in state):
+    if not any(re.match(r"model\.\d+\.conv_block\.", key) for key in state):
         return None
     block_numbers = sorted({int(key.split(".")[1]) for key in state if ".conv_block." in key})
     convolutions = sorted(
@@ -150,11 +150,11 @@ def read_official(state: Mapping[str, Tensor]) -> tuple[ResnetGeneratorConfig, d
     first, last = block_numbers[0], block_numbers[-1]
     down = [number for number in convolutions if number < first]
     up = [number for number in convolutions if number > last]
-    if len(down) != 3 or len(up) != 3:
+    if "model.1.weight" in state and (len(down) != 3 or len(up) != 3):
         raise CheckpointError(
             f"this ResNet generator has {len(down) - 1} reductions and {len(up) - 1} enlargements; known are 2 and 2"
         )
-    head, tail = state[f"model.{down[0]}.weight"], state[f"model.{up[-1]}.weight"]
+    head, tail = state["model.1.weight"], state[f"model.{up[-1]}.weight"]
     config = ResnetGeneratorConfig(
         in_channels=head.shape[1],
         out_channels=tail.shape[0],

@@ -186,7 +186,7 @@ def read_official_drn(state: Mapping[str, Tensor]) -> tuple[DilatedResnetConfig,
 
     The last two levels' blocks do not add their input, yet the file may hold weights to fit it: they are left out.
     """
-    if not {"conv1.weight", "layer1.0.conv1.weight"} <= set(state):
+    if not {"conv1.weight", "layer1.0.conv1.weight"} & set(state):
         return None
     if any(".conv3." in key for key in state):
         raise CheckpointError("this dilated ResNet has blocks of three convolutions; known are those of two")
@@ -206,6 +206,7 @@ def read_official_drn(state: Mapping[str, Tensor]) -> tuple[DilatedResnetConfig,
         elif match[3] != "downsample" or int(match[1]) <= 6:
             weights[f"levels.{int(match[1]) - 1}.{match[2]}.{names[match[3]]}.{match[4]}"] = tensor
     try:
+        _ = state["conv1.weight"]
         widths = tuple(state[f"layer{level}.0.conv2.weight"].shape[0] for level in range(1, len(blocks) + 1))
         config = DilatedResnetConfig(
             tuple(blocks[level] for level in range(1, len(blocks) + 1)), widths, state["fc.weight"].shape[0]
@@ -220,7 +221,7 @@ def read_official_fcn8s(state: Mapping[str, Tensor]) -> tuple[FCN8sConfig, dict[
 
     The fixed bilinear kernels are rebuilt from their definition.
     """
-    if "vgg.0.weight" not in state:
+    if not any(key.startswith("vgg_head.") for key in state):
         return None
     ours = {"vgg_head.0": "head.0", "vgg_head.3": "head.1", "vgg_head.6": "last"}
     ours |= {"score_pool3": "score3", "score_pool4": "score4"}
@@ -233,8 +234,8 @@ def read_official_fcn8s(state: Mapping[str, Tensor]) -> tuple[FCN8sConfig, dict[
         if not part.startswith("upscore"):
             weights[f"{ours.get(part, part)}.{parameter}"] = tensor
     try:
-        widths = tuple(weights[f"levels.{level}.0.weight"].shape[0] for level in range(5))
-        classes, features = weights["last.weight"].shape[:2]
+        widths = tuple(state[f"vgg.{number}.weight"].shape[0] for number in (0, 5, 10, 17, 24))
+        classes, features = state["vgg_head.6.weight"].shape[:2]
     except KeyError as error:
         raise CheckpointError(f"this FCN8s is not complete: {error} is missing") from error
     return FCN8sConfig(widths, features, classes), weights

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
 from i2i_rt.models.tensorflow import AffineInstanceNorm, AnySameConv2d, SameConv2d, pixel_norm, to_torch
+from i2i_rt.official import noted, official_key
 
 AVERAGE = "/ExponentialMovingAverage"
 
@@ -396,6 +397,7 @@ def _read(state: Mapping[str, Tensor], scope: str, names: list[tuple[str, str]],
         value = to_torch(tensor)
         if scaled and parameter == "weight" and tensor.ndim == 4:
             slope = 1.0 if re.search(r"/(resblock|BB)\d+/", name) else 0.2
-            value = value * math.sqrt(2 / ((1 + slope**2) * math.prod(tensor.shape[:3])))
+            scale = math.sqrt(2 / ((1 + slope**2) * math.prod(tensor.shape[:3])))
+            value = noted(value * scale, official_key(tensor))
         weights[f"{ours}.{PARAMETERS.get(parameter, parameter)}"] = value
     return weights

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.kernels import instance_norm
+from i2i_rt.official import noted, official_key
 
 
 def same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -67,5 +68,5 @@ def to_torch(tensor: Tensor) -> Tensor:
     height, width; matrices from in, out. Vectors stay.
     """
     if tensor.ndim == 4:
-        return tensor.permute(3, 2, 0, 1).contiguous()
-    return tensor.t().contiguous() if tensor.ndim == 2 else tensor
+        return noted(tensor.permute(3, 2, 0, 1).contiguous(), official_key(tensor))
+    return noted(tensor.t().contiguous(), official_key(tensor)) if tensor.ndim == 2 else tensor

@@ -84,7 +84,7 @@ def read_official(state: Mapping[str, Tensor]) -> tuple[UNetGeneratorConfig, dic
     Raises:
         CheckpointError: where levels are missing.
     """
-    if "model.model.0.weight" not in state:
+    if not any(key.startswith("model.model.") for key in state):
         return None
     names = {"model.model.0": "down.0", "model.model.3": "up.0"}
     prefix, level = "model.model.1.model.", 1

@@ -132,10 +132,10 @@ def test_a_discriminator_beside_them_is_left_out(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda s: s.pop("model.submodule.up.1.weight"), "has 1 convolutions; it needs 2"),
-        (lambda s: s.pop("model.submodule.up.1.bias"), r"it lacks 'up\.1\.bias'"),
+        (lambda s: s.pop("model.submodule.up.1.bias"), r"it lacks 'model\.submodule\.up\.1\.bias'"),
         (lambda s: s.update(extra=torch.zeros(1)), r"it has 'extra' too many"),
         (lambda s: s["model.down.0.bias"].fill_(float("nan")), "NaN"),
-        (lambda s: s.update({"model.down.0.bias": torch.zeros(5)}), r"down\.0\.bias has shape \[5\]"),
+        (lambda s: s.update({"model.down.0.bias": torch.zeros(5)}), r"down\.0\.bias' has shape \[5\]"),
     ],
 )
 def test_wrong_generator_is_a_sentence(tmp_path: Path, change: Any, message: str) -> None:
@@ -148,8 +148,12 @@ def test_wrong_generator_is_a_sentence(tmp_path: Path, change: Any, message: str
 def test_wrong_files_are_sentences(tmp_path: Path) -> None:
     encoder = save(tmp_path / "E.pth", official_encoder(BicycleGANEncoderConfig(widths=(4, 8), style_size=3)))
     generator = save(tmp_path / "G.pth", official_generator(BicycleGANGeneratorConfig(width=4, depth=4)))
-    with pytest.raises(CheckpointError, match=r"none of these is a generator of BicycleGAN"):
+    with pytest.raises(CheckpointError, match=r"there is no generator of BicycleGAN"):
         read([encoder], Options())
+    with pytest.raises(I2IError, match=r"several files hold generators"):
+        read([generator, save(tmp_path / "G2.pth", torch.load(generator))], Options())
+    with pytest.raises(CheckpointError, match=r"mapper\.pth holds no network of BicycleGAN"):
+        read([generator, save(tmp_path / "mapper.pth", {"weight": torch.ones(1)})], Options())
     with pytest.raises(CheckpointError, match=r"takes styles of 8 numbers and the encoder gives 3"):
         read([encoder, generator], Options())
     with pytest.raises(I2IError, match="activation is 'tanh'"):

@@ -147,12 +147,12 @@ WRONG: list[tuple[Callable[[Official], object], str]] = [
     (lambda o: _drop(o.task["sampler"], "lin_out.weight"), r"dog2cat\.pt.*lin_out\.weight"),
     (
         lambda o: o.content.update({"layer7.0.conv.bias": torch.ones(1)}),
-        r"content_encoder\.pt.*'layers\.6\.0\.bias' too many",
+        r"content_encoder\.pt.*'layer7\.0\.conv\.bias' too many",
     ),
     (lambda o: o.task["g_ema"].update({"extra": torch.ones(1)}), r"dog2cat\.pt.*'extra' too many"),
-    (lambda o: o.task["g_ema"]["model.2.rgblayer.bias"].fill_(torch.nan), r"NaN.*heads\.2\.bias"),
+    (lambda o: o.task["g_ema"]["model.2.rgblayer.bias"].fill_(torch.nan), r"NaN.*model\.2\.rgblayer\.bias"),
     (lambda o: o.task["sampler"].update({"lin_out.weight": torch.ones(5, 10)}), r"sampler gives styles of 5"),
-    (lambda o: o.task["sampler"].update({"bn1.bias": torch.ones(3)}), r"layers\.1\.bias has shape \[3\]"),
+    (lambda o: o.task["sampler"].update({"bn1.bias": torch.ones(3)}), r"bn1\.bias' has shape \[3\]"),
 ]
 
 

@@ -172,9 +172,9 @@ def test_damaged_networks_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
     refused("fc.weight is missing", **{"fc.weight": None})
-    refused("blocks.3.conv_0.weight", **{"up_0.conv_0.weight_u": None})
+    refused("lacks 'up_0.conv_0.weight'", **{"up_0.conv_0.weight_u": None})
     refused("too many", **{"other.weight": torch.ones(2)})
-    refused("blocks.4.norm_0.scale.weight", **{"up_1.norm_0.mlp_gamma.weight": torch.ones(3, 4, 3, 3)})
+    refused("up_1.norm_0.mlp_gamma.weight", **{"up_1.norm_0.mlp_gamma.weight": torch.ones(3, 4, 3, 3)})
     refused("NaN", **{"conv_img.bias": torch.full((3,), torch.nan)})
 
 

@@ -140,9 +140,9 @@ def test_scale_and_norm_follow_the_options(networks: dict[str, Any], tmp_path: P
     ("change", "message"),
     [
         (lambda v: v.pop("g_model_dec/upsampling/rgb/weight"), "g_model_dec/upsampling/rgb/weight' is missing"),
-        (lambda v: v.pop("g_model_dec/upsampling/rgb/bias"), r"it lacks 'rgb\.bias'"),
-        (lambda v: v.update({"g_model_dec/more/weight": torch.zeros(1)}), r"g_model_dec/more\.weight' too many"),
-        (lambda v: v.update({"g_model_dec/upsampling/rgb/bias": torch.zeros(4)}), r"rgb\.bias has shape \[4\]"),
+        (lambda v: v.pop("g_model_dec/upsampling/rgb/bias"), r"it lacks 'g_model_dec/upsampling/rgb/bias'"),
+        (lambda v: v.update({"g_model_dec/more/weight": torch.zeros(1)}), r"g_model_dec/more/weight' too many"),
+        (lambda v: v.update({"g_model_dec/upsampling/rgb/bias": torch.zeros(4)}), r"rgb/bias' has shape \[4\]"),
     ],
 )
 def test_wrong_generator_is_a_sentence(networks: dict[str, Any], tmp_path: Path, change: Any, message: str) -> None:

@@ -120,7 +120,7 @@ def drop(key: str) -> dict[str, Tensor | None]:
     [
         (drop("E.ToGlobalCode.0.weight"), "ToGlobalCode.0.weight' is missing"),
         (drop("G.HeadResnetBlock0.conv1.activate.bias"), "lacks 'head.0.conv1.bias'"),
-        ({"E.Extra.weight": torch.ones(1)}, "has 'Extra.weight' too many"),
+        ({"E.Extra.weight": torch.ones(1)}, "has 'E.Extra.weight' too many"),
         ({"F.weight": torch.ones(1)}, "F.weight', which no Swapping Autoencoder has"),
         ({"G.HeadResnetBlock0.conv2.conv.weight": torch.ones(1, 9, 9, 3, 3)}, "where .* is needed"),
         ({"E.FromRGB.Act.bias": torch.full((6,), torch.nan)}, "NaN or infinite"),

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.importers.base import load_weights
 from i2i_rt.models import digits, segmentation
 from tests import official_munit as official
 from tests.small.cycada import small_drn, small_dtn, small_fcn8s, small_lenet
@@ -42,6 +43,10 @@ def test_incomplete_networks_are_refused() -> None:
         lost = [key for key in state if key.startswith(("fc.", "classifier.", "vgg_head.6"))]
         with pytest.raises(CheckpointError, match="missing"):
             read({key: tensor for key, tensor in state.items() if key not in lost})  # type: ignore[operator]
+        for lost_key in (key for key in state if key.endswith("0.weight") or key == "conv1.weight"):
+            rest = {key: tensor for key, tensor in state.items() if key != lost_key}
+            with pytest.raises(CheckpointError, match=r"missing|lacks"):
+                load_weights(network, read(rest)[1], "the file")  # type: ignore[operator]
     with pytest.raises(I2IError, match="classes"):
         digits.LeNetConfig(classes=300)
 

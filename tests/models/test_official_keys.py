@@ -102,6 +102,9 @@ def test_incomplete_network_is_refused() -> None:
     del state["model.10.conv_block.5.weight"]
     with pytest.raises(CheckpointError, match="not a complete resnet-generator"):
         identify(state).build()
+    del state["model.1.weight"]
+    with pytest.raises(CheckpointError, match=r"resnet-generator but is not complete: 'model\.1\.weight'"):
+        identify(state)
 
 
 def test_every_network_goes_through_its_json_entry() -> None:
