@@ -92,8 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
             console.print(line, soft_wrap=True, highlight=False)
     if arguments.no_verify:
         print(f"\nnext: i2i-rt verify {bundle.path}")
-    else:
-        print(f"\nnext: i2i-rt translate {bundle.path} clip.mp4 -o translated.mp4")
+    elif "translate" in bundle.stages:
+        inputs = [tensor.name for tensor in bundle.stages["translate"].inputs]
+        # without a prior there is no style before one is taken from a picture
+        needs_style = "style" in inputs and bundle.style is not None and bundle.style.prior == "fitted"
+        style = " --reference picture.jpg" if needs_style else ""
+        print(f"\nnext: i2i-rt translate {bundle.path} clip.mp4 -o translated.mp4{style}")
         print(f"      i2i-rt bench {bundle.path}")
     return status_code
 

@@ -137,3 +137,16 @@ def test_bench_of_what_translates_nothing_is_a_sentence(tmp_path: Path, capsys: 
     for words in (["bench"], ["bench", "video"]):
         assert main([*words, str(bundle.path), "-o", str(tmp_path / "bench")]) == 2
         assert "translates nothing; it has the stages classify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("system", "name"), [("cycada", "cycada-lenet"), ("egscit", "egscit")])
+def test_export_names_a_next_step_that_the_bundle_can_do(
+    system: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = importlib.import_module(f"tests.small.{system}").SMALL[name]()
+    bundle = write_bundle(found, system, tmp_path / "bundle", Provenance("drawn", sha256=""))
+    monkeypatch.setattr("i2i_rt.export.build.build", lambda *_, **__: [])
+    monkeypatch.setattr("i2i_rt.cli.export.verify_and_print", lambda *_: 0)
+    assert main(["export", str(bundle.path), "--format", "onnx"]) == 0
+    said = capsys.readouterr().out
+    assert ("next:" in said) == (system == "egscit") == ("--reference" in said)
