@@ -33,5 +33,5 @@ types: $(STAMP)  # links the five folders into one tree: mypy does not follow se
 	ln -s $(CURDIR)/i2i_rt/* $(addprefix $(CURDIR)/,$(FOLDERS)) build/tree/i2i_rt/
 	$(BIN)/mypy
 
-bench: $(STAMP)  # the figures of benchmarks/results/, all of them: about 20 minutes on a quiet machine
+bench: $(STAMP)  # the figures of benchmarks/results/, all of them: about 25 minutes on a quiet machine
 	$(BIN)/python -m i2i_rt.benchmarks
