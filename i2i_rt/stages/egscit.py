@@ -8,7 +8,7 @@ from torch import nn
 from i2i_rt.models.egscit import EgscitGenerator, EgscitStyleEncoder
 from i2i_rt.spec import StageSpec, frames_spec
 from i2i_rt.stages.base import Stage, vector_spec
-from i2i_rt.stages.step import StyleFromImage, Translate
+from i2i_rt.stages.styled import StyleFromImage, TranslateStyled
 
 
 def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
@@ -20,6 +20,6 @@ def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
     translate = StageSpec("translate", (frames_spec("frames", *sides), style), (frames_spec("translated", *sides),))
     reference = frames_spec("reference", encoder.multiple, encoder.low)
     return [
-        Stage(translate, Translate(generator).eval()),
+        Stage(translate, TranslateStyled(generator).eval()),
         Stage(StageSpec("style_from_image", (reference,), (style,)), StyleFromImage(encoder).eval()),
     ]

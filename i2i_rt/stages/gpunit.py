@@ -8,6 +8,7 @@ from i2i_rt.models.gpunit import Generator
 from i2i_rt.models.gpunit_encoders import ContentEncoder, StyleEncoder, StyleSampler
 from i2i_rt.spec import StageSpec, frames_spec
 from i2i_rt.stages.base import Stage, to_frames, to_image, vector_spec
+from i2i_rt.stages.styled import StyleFromImage, StyleFromNoise
 
 
 class Translate(nn.Module):
@@ -23,30 +24,6 @@ class Translate(nn.Module):
     def forward(self, frames: Tensor, style: Tensor) -> Tensor:
         content, *features = self.encoder(to_image(frames, self.encoder))
         return to_frames(self.generator(content, features, style))
-
-
-class StyleFromImage(nn.Module):
-    """RGB frames `[N, H, W, 3]` uint8 to their styles `[N, S]` float32."""
-
-    def __init__(self, encoder: StyleEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, reference: Tensor) -> Tensor:
-        style: Tensor = self.encoder(to_image(reference, self.encoder))
-        return style.float()
-
-
-class StyleFromNoise(nn.Module):
-    """Noise `[N, Z]` float32 from N(0, 1) to styles `[N, S]` float32."""
-
-    def __init__(self, sampler: StyleSampler) -> None:
-        super().__init__()
-        self.sampler = sampler
-
-    def forward(self, noise: Tensor) -> Tensor:
-        style: Tensor = self.sampler(noise.to(next(self.sampler.parameters()).dtype))
-        return style.float()
 
 
 def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from i2i_rt.spec import StageSpec, frames_spec
 from i2i_rt.stages.base import Stage, to_frames, to_image, vector_spec
+from i2i_rt.stages.styled import StyleFromImage
 
 
 class Translate(nn.Module):
@@ -17,18 +18,6 @@ class Translate(nn.Module):
 
     def forward(self, frames: Tensor, style: Tensor) -> Tensor:
         return to_frames(self.decoder(self.content_encoder(to_image(frames, self.content_encoder)), style))
-
-
-class StyleFromImage(nn.Module):
-    """Frames `[N, H, W, 3]` uint8 of the target domain to their styles `[N, S]` float32."""
-
-    def __init__(self, style_encoder: nn.Module) -> None:
-        super().__init__()
-        self.style_encoder = style_encoder
-
-    def forward(self, reference: Tensor) -> Tensor:
-        style: Tensor = self.style_encoder(to_image(reference, self.style_encoder))
-        return style.float()
 
 
 def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:

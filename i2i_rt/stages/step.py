@@ -3,46 +3,12 @@
 from collections.abc import Mapping
 from typing import cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from i2i_rt.models.step import StepEncoder, StepGenerator, StepMapper
 from i2i_rt.spec import StageSpec, frames_spec
-from i2i_rt.stages.base import Stage, to_frames, to_image, vector_spec
-
-
-class Translate(nn.Module):
-    """Frames `[N, H, W, 3]` uint8 and styles `[N, Z]` to translated frames."""
-
-    def __init__(self, generator: nn.Module) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, frames: Tensor, style: Tensor) -> Tensor:
-        return to_frames(self.generator(to_image(frames, self.generator), style))
-
-
-class StyleFromImage(nn.Module):
-    """References `[N, H, W, 3]` uint8 to styles `[N, Z]`."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, reference: Tensor) -> Tensor:
-        style: Tensor = self.encoder(to_image(reference, self.encoder))
-        return style.float()
-
-
-class StyleFromNoise(nn.Module):
-    """Noise `[N, M]` to styles `[N, Z]`."""
-
-    def __init__(self, mapper: StepMapper) -> None:
-        super().__init__()
-        self.mapper = mapper
-
-    def forward(self, noise: Tensor) -> Tensor:
-        style: Tensor = self.mapper(noise.to(next(self.mapper.parameters()).dtype))
-        return style.float()
+from i2i_rt.stages.base import Stage, vector_spec
+from i2i_rt.stages.styled import StyleFromImage, StyleFromNoise, TranslateStyled
 
 
 def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
@@ -51,7 +17,7 @@ def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
     style = vector_spec("style", generator.config.style_size)
     sides = (generator.multiple, generator.low)
     translate = StageSpec("translate", (frames_spec("frames", *sides), style), (frames_spec("translated", *sides),))
-    result = [Stage(translate, Translate(generator).eval())]
+    result = [Stage(translate, TranslateStyled(generator).eval())]
     if "style_encoder" in networks:
         encoder = cast(StepEncoder, networks["style_encoder"])
         reference = frames_spec("reference", encoder.multiple, encoder.low)

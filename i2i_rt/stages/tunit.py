@@ -7,18 +7,8 @@ from torch import Tensor, nn
 
 from i2i_rt.models.tunit import GuidingNetwork, TUNITGenerator
 from i2i_rt.spec import StageSpec, frames_spec
-from i2i_rt.stages.base import Stage, square_frames_spec, to_frames, to_image, vector_spec
-
-
-class Translate(nn.Module):
-    """RGB frames `[N, H, W, 3]` uint8 and styles `[N, S]` float32 to translated frames of the same shape."""
-
-    def __init__(self, generator: TUNITGenerator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, frames: Tensor, style: Tensor) -> Tensor:
-        return to_frames(self.generator(to_image(frames, self.generator), style))
+from i2i_rt.stages.base import Stage, square_frames_spec, to_image, vector_spec
+from i2i_rt.stages.styled import TranslateStyled
 
 
 class StyleFromImage(nn.Module):
@@ -44,6 +34,6 @@ def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
     style = vector_spec("style", generator.config.style_dim)
     reference = square_frames_spec("reference", generator.config.image_size)
     return [
-        Stage(StageSpec("translate", (frames, style), (translated,)), Translate(generator).eval()),
+        Stage(StageSpec("translate", (frames, style), (translated,)), TranslateStyled(generator).eval()),
         Stage(StageSpec("style_from_image", (reference,), (style,)), StyleFromImage(guiding_network).eval()),
     ]
