@@ -3,7 +3,8 @@
 import importlib.metadata
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from i2i_rt import __version__
@@ -13,6 +14,61 @@ from i2i_rt.export import onnx, openvino
 from i2i_rt.export.formats import Format
 from i2i_rt.stages.base import Stage
 from i2i_rt.stages.table import load_stages
+
+
+@dataclass
+class Request:
+    """One stage that is to be written; a builder asks for the ONNX graphs that it is made from.
+
+    Attributes:
+        stage: in float32, on the CPU.
+        precision: that the artifact is written in.
+        metadata: to be written into the artifact.
+        folder: for what is written on the way.
+    """
+
+    stage: Stage
+    precision: str
+    metadata: Mapping[str, str]
+    folder: Path
+    _graphs: dict[str, Path] = field(default_factory=dict)
+
+    def graph(self, precision: str) -> Path:
+        """Gives the stage's ONNX graph in a precision, written when it is first asked for."""
+        if precision not in self._graphs:
+            file = self.folder / f"{self.stage.spec.name}.{precision}.onnx"
+            onnx.build(self.stage, file, precision=precision, metadata={**self.metadata, "i2i_rt.precision": precision})
+            self._graphs[precision] = file
+        return self._graphs[precision]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """How a format is written.
+
+    Attributes:
+        write: writes the file, and files of the same stem beside it where the format has several.
+        packages: whose versions are kept with the artifact, beside torch.
+        extra: of this project, which brings those packages.
+    """
+
+    write: Callable[[Request, Path], None]
+    packages: tuple[str, ...]
+    extra: str
+
+
+def _write_onnx(request: Request, file: Path) -> None:
+    file.hardlink_to(request.graph(request.precision))
+
+
+def _write_openvino(request: Request, file: Path) -> None:
+    openvino.build(request.graph(request.precision), file, metadata=request.metadata)
+
+
+BUILDERS = {
+    "onnx": Builder(_write_onnx, ("onnx", "onnxscript"), "train"),
+    "openvino": Builder(_write_openvino, ("onnx", "onnxscript", "openvino"), "cpu"),
+}
 
 
 def build(
@@ -35,48 +91,40 @@ def build(
     artifacts = []
     for name, stage in load_stages(bundle).items():
         # one ONNX graph a precision serves every format that is made from it
+        graphs: dict[str, Path] = {}
         with tempfile.TemporaryDirectory(dir=bundle.path, prefix=".export-") as scratch:
-            graphs: dict[str, Path] = {}
             for entry, precision in pairs:
                 report(f"exporting {name} as {entry.name} in {precision}")
                 started = time.perf_counter()
-                metadata = _metadata(bundle, stage, precision, weights)
-                if precision not in graphs:
-                    graphs[precision] = Path(scratch) / f"{name}.{precision}.onnx"
-                    onnx.build(stage, graphs[precision], precision=precision, metadata=metadata)
-                made = graphs[precision]
-                if entry.name == "openvino":
-                    made = made.with_suffix(".xml")
-                    openvino.build(graphs[precision], made, metadata=metadata)
-                artifact = _keep(bundle, made, entry, stage, precision, weights, time.perf_counter() - started)
-                graphs[precision] = bundle.path / artifact.file if entry.name == "onnx" else graphs[precision]
-                artifacts.append(artifact)
+                folder = Path(scratch) / entry.name
+                folder.mkdir(exist_ok=True)
+                made = folder / f"{name}.{precision}{entry.suffix}"
+                request = Request(stage, precision, _metadata(bundle, stage, precision, weights), Path(scratch), graphs)
+                BUILDERS[entry.name].write(request, made)
+                artifacts.append(_keep(bundle, made, entry, request, weights, time.perf_counter() - started))
     return artifacts
 
 
-def _keep(
-    bundle: Bundle, made: Path, entry: Format, stage: Stage, precision: str, weights: str, seconds: float
-) -> Artifact:
+def _keep(bundle: Bundle, made: Path, entry: Format, request: Request, weights: str, seconds: float) -> Artifact:
     """Moves a finished graph to its place and records it; the file with the graph's name comes last."""
     folder = bundle.path / "artifacts" / entry.name
     folder.mkdir(parents=True, exist_ok=True)
     size = 0
-    for part in sorted(made.parent.glob(f"{made.stem}.*"), key=lambda part: part.suffix == entry.suffix):
-        if part.suffix in (entry.suffix, ".bin"):
-            size += part.stat().st_size
-            part.replace(folder / part.name)
+    for part in sorted(made.parent.glob(f"{made.stem}.*"), key=lambda part: part.name == made.name):
+        size += part.stat().st_size
+        part.replace(folder / part.name)
     file = folder / made.name
-    packages = {"onnx": ("torch", "onnx"), "openvino": ("torch", "onnx", "openvino")}[entry.name]
     artifact = Artifact(
         format=entry.name,
-        stage=stage.spec.name,
-        precision=precision,
+        stage=request.stage.spec.name,
+        precision=request.precision,
         file=str(file.relative_to(bundle.path)),
         sha256=sha256_of(file),
         weights_sha256=weights,
         size_bytes=size,
         seconds=round(seconds, 2),
-        versions={"i2i_rt": __version__} | {name: importlib.metadata.version(name) for name in packages},
+        versions={"i2i_rt": __version__}
+        | {name: importlib.metadata.version(name) for name in ("torch", *BUILDERS[entry.name].packages)},
     )
     bundle.add_artifact(artifact)
     return artifact
@@ -97,9 +145,9 @@ def _metadata(bundle: Bundle, stage: Stage, precision: str, weights: str) -> dic
 
 
 def _require(name: str) -> None:
-    extras = {"onnx": "train", "onnxscript": "train", "openvino": "cpu"}
-    for package in ("onnx", "onnxscript", *(["openvino"] if name == "openvino" else [])):
+    for package in BUILDERS[name].packages:
         try:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError as error:
-            raise MissingDependencyError(package, extras[package], f"--format {name}") from error
+            extra = "train" if package in ("onnx", "onnxscript") else BUILDERS[name].extra
+            raise MissingDependencyError(package, extra, f"--format {name}") from error
