@@ -1,5 +1,6 @@
 """Operators that the networks are built from: tensors in, tensors out; nothing of models is known here."""
 
+from i2i_rt.kernels.frame import frame_in, frame_out
 from i2i_rt.kernels.instance_norm import instance_norm
 
-__all__ = ["instance_norm"]
+__all__ = ["frame_in", "frame_out", "instance_norm"]

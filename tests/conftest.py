@@ -1,11 +1,15 @@
 """What all tests share: few threads, so that parallel workers do not fight, and a tiny bundle."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if shutil.which("nvidia-smi") is None:
+    # the Triton kernels of the tests run in its interpreter, on NumPy arrays; set before anything imports Triton
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

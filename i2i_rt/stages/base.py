@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
+from i2i_rt.kernels import frame_in, frame_out
 from i2i_rt.spec import Axis, StageSpec, TensorSpec
 
 
@@ -18,17 +18,12 @@ class Stage:
 
 def to_image(frames: Tensor, network: nn.Module) -> Tensor:
     """Gives frames `[N, H, W, 3]` uint8 as images `[N, 3, H, W]` in [-1, 1], in the dtype of the network."""
-    dtype = next(network.parameters()).dtype
-    return (frames.permute(0, 3, 1, 2).float() / 127.5 - 1).to(dtype)
+    return frame_in(frames, next(network.parameters()).dtype)
 
 
 def to_frames(image: Tensor) -> Tensor:
-    """Gives images `[N, 3, H, W]` in [-1, 1] as frames `[N, H, W, 3]` uint8, rounded to the nearest level.
-
-    The official test scripts truncate instead, which makes their pictures half a level darker on average.
-    """
-    levels: Tensor = ((image.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return levels.permute(0, 2, 3, 1)
+    """Gives images `[N, 3, H, W]` in [-1, 1] as frames `[N, H, W, 3]` uint8."""
+    return frame_out(image)
 
 
 def square_frames_spec(name: str, side: int) -> TensorSpec:
