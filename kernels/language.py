@@ -3,21 +3,18 @@
 PyTorch brings Triton along on Linux with CUDA; other builds of PyTorch compute with the references alone.
 """
 
-import importlib.util
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-__all__ = ["AVAILABLE", "Wrap", "plain", "tl", "triton"]
+__all__ = ["Wrap", "plain", "tl", "triton"]
 
-AVAILABLE = importlib.util.find_spec("triton") is not None
-
-if AVAILABLE:
+try:
     import triton
     import triton.language as tl
-else:
-    triton: Any = SimpleNamespace(jit=lambda kernel: kernel, cdiv=lambda a, b: -(-a // b))
-    tl: Any = SimpleNamespace(constexpr=object)
+except ImportError:
+    triton = SimpleNamespace(jit=lambda kernel: kernel, cdiv=lambda a, b: -(-a // b))
+    tl = SimpleNamespace(constexpr=object)
 
 # What turns a kernel into something that is launched with `[grid](…)`: `torch.library.wrap_triton` where PyTorch shall
 # see the launch when it traces an operator, `plain` everywhere else, the interpreter included.
