@@ -95,7 +95,7 @@ def compile_ahead(build: Build, capability: int, *, ptx_version: int | None = No
     made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     metadata = made.metadata
     cubin = made.asm["cubin"]
-    registers, stack, instructions = _resources(cubin)
+    registers, stack, instructions = resources(cubin)
     return Compiled(
         build.name,
         capability,
@@ -125,7 +125,7 @@ def without_scratch(ptx: str, entry: str, visible: int) -> str:
     return f"{head}.entry {entry}(\n\t" + ",\n\t".join(kept[:visible]) + f"\n){body}"
 
 
-def _resources(cubin: bytes) -> tuple[int, int, dict[str, int]]:
+def resources(cubin: bytes) -> tuple[int, int, dict[str, int]]:
     """Gives registers a thread, bytes of local memory, and counts of instructions."""
     import triton
 

@@ -52,6 +52,16 @@ def chosen(operator: str, x: Tensor, dtype: torch.dtype | None = None) -> bool:
     return _mode == "export"
 
 
+def eager(operator: str, x: Tensor) -> bool:
+    """Says whether a kernel that no graph can hold is to be used: as `chosen` in "auto", but never within a trace."""
+    return (
+        _mode == "auto"
+        and type(x) in (Tensor, torch.nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and chosen(operator, x)
+    )
+
+
 def register_test(operator: str, test: SelfTest) -> None:
     """Adds an operator's own test: small shapes that reach every branch of its kernels."""
     _tests[operator] = test

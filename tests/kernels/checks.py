@@ -6,15 +6,18 @@ products of bfloat16 wrongly (Triton 3.6 to 3.9), so kernels with `tl.dot` are t
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from i2i_rt.kernels import cupy_module
 from i2i_rt.kernels.fused import TOLERANCES, relative_error
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -71,3 +74,17 @@ def compiled(operator: str) -> list[dict[str, Any]]:
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def spilled_by_nvcc(file: str, entries: tuple[str, ...], capability: int, folder: Path) -> dict[str, int]:
+    """Compiles kernels of `kernels/cuda/` by nvcc; gives the bytes of local memory of each, by its mangled name."""
+    used = ", ".join(f"(void *){entry}" for entry in entries)
+    unit = folder / f"{file}_{capability}.cu"
+    unit.write_text(f"{cupy_module.source(file)}\nvoid *const used[] = {{{used}}};\n")
+    command = ["nvcc", *cupy_module.OPTIONS, f"-arch=sm_{capability}", "-Xptxas", "-v", "-cubin", "-o", os.devnull]
+    result = subprocess.run([*command, str(unit)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    names = re.findall(r"Compiling entry function '(\w+)'", result.stderr)
+    stacks = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", result.stderr)
+    assert len(names) == len(stacks) == len(entries), result.stderr
+    return {name: int(stack) + int(spilled) for name, (stack, spilled) in zip(names, stacks, strict=True)}
