@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch.export import Dim
 
+from i2i_rt.export import fused_nodes
 from i2i_rt.export.fold import fold
+from i2i_rt.kernels import fused
 from i2i_rt.spec import TensorSpec
 from i2i_rt.stages.baked import Baked
 from i2i_rt.stages.base import Stage
@@ -37,22 +39,29 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
     examples = tuple(_example(spec, lengths) for spec in stage.spec.inputs)
     dims: dict[str, Any] = {}
     shapes = tuple(_dynamic(spec, dims) for spec in stage.spec.inputs)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        stack.enter_context(_quiet("torch.onnx", "onnxscript"))
         # the exporter warns of its own deprecated internals, which nobody who exports can change
         warnings.simplefilter("ignore")
         if isinstance(module, Baked):
+            # what is folded is taken apart first: it has no fused nodes but those at the ends
             module = fold(torch.export.export(module, examples, dynamic_shapes=(shapes,)).module())
+        stack.enter_context(fused.mode("export", only=fused_nodes.TRANSLATIONS))
         program = torch.onnx.export(
             module,
             examples,
             dynamo=True,
             opset_version=OPSET,
+            custom_translation_table=fused_nodes.translations(),
             input_names=[spec.name for spec in stage.spec.inputs],
             output_names=[spec.name for spec in stage.spec.outputs],
             dynamic_shapes=shapes,
             verbose=False,
         )
     assert program is not None
+    fused_nodes.append_bodies(program.model)
     for node in program.model.graph.all_nodes():  # the exporter's notes hold paths of the machine that exported
         node.metadata_props.clear()
     program.model.metadata_props.update(metadata)

@@ -31,9 +31,10 @@ def _onnx_values(file: Path, choice: Choice) -> Values:
     import onnx
     import onnxruntime
 
+    from i2i_rt.export.fused_nodes import inlined
     from i2i_rt.runtime.onnxruntime import PROVIDERS
 
-    model = onnx.load(file)
+    model = inlined(file)
     clamp = [node for node in model.graph.node if node.op_type == "Clip"][-1]
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info(clamp.input[0], onnx.TensorProto.FLOAT, None))

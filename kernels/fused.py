@@ -23,33 +23,35 @@ TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}  #
 SelfTest = Callable[[torch.device, torch.dtype], Iterable[tuple[Tensor, Tensor]]]
 
 _mode: Mode = "auto"
+_only: frozenset[str] | None = None
 _tests: dict[str, SelfTest] = {}
 _trusted: set[tuple[str, torch.dtype, torch.device]] = set()
 _problems: dict[str, str] = {}
 
 
 @contextmanager
-def mode(value: Mode) -> Iterator[None]:
+def mode(value: Mode, only: Iterable[str] | None = None) -> Iterator[None]:
     """Sets the switch within the block.
 
     "auto": a kernel where its test passed on the tensor's device. "off": plain PyTorch. "export": every operator
-    stays one node of the traced graph, whatever the device.
+    stays one node of the traced graph, whatever the device; `only` names those that do, where not all shall.
     """
     if value not in get_args(Mode):
         raise ValueError(f"the mode is {value!r}; it must be one of {', '.join(get_args(Mode))}")
-    global _mode
-    before, _mode = _mode, value
+    global _mode, _only
+    before = _mode, _only
+    _mode, _only = value, None if only is None else frozenset(only)
     try:
         yield
     finally:
-        _mode = before
+        _mode, _only = before
 
 
 def chosen(operator: str, x: Tensor, dtype: torch.dtype | None = None) -> bool:
     """Says whether an operator's kernel is to be used for a tensor; `dtype` is what it computes in, by default x's."""
     if _mode == "auto":
         return (operator, dtype or x.dtype, x.device) in _trusted
-    return _mode == "export"
+    return _mode == "export" and (_only is None or operator in _only)
 
 
 def eager(operator: str, x: Tensor) -> bool:
