@@ -2,5 +2,6 @@
 
 from i2i_rt.kernels.frame import frame_in, frame_out
 from i2i_rt.kernels.instance_norm import instance_norm
+from i2i_rt.kernels.spade_table import spade_table_apply
 
-__all__ = ["frame_in", "frame_out", "instance_norm"]
+__all__ = ["frame_in", "frame_out", "instance_norm", "spade_table_apply"]

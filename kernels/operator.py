@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.library import triton_op
 
 
@@ -14,6 +16,7 @@ def define(
     reference: Callable[..., Any],
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., Any] | None = None,
+    gradient_of: Callable[..., Tensor] | None = None,
 ) -> Any:
     """Defines `torch.ops.i2i_rt.<name>`.
 
@@ -24,10 +27,37 @@ def define(
         reference: computes the same in plain PyTorch, for tensors on the CPU; its outputs must not be views of inputs.
         setup_context: keeps what the gradient needs, as `torch.library.register_autograd` describes.
         backward: computes the gradient.
+        gradient_of: instead of these two: a function in plain PyTorch, of the same arguments, that is computed again
+            when its gradient is asked for.
     """
     operator: Any = triton_op(f"i2i_rt::{name}", launch, mutates_args={})
     operator.register_fake(fake)
     operator.register_kernel("cpu")(reference)
+    if gradient_of is not None:
+        setup_context, backward = _keep_inputs, _computed_again(gradient_of)
     if backward is not None:
         operator.register_autograd(backward, setup_context=setup_context)
     return operator
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.rest = [None if isinstance(value, Tensor) else value for value in inputs]
+    ctx.save_for_backward(*(value if isinstance(value, Tensor) else None for value in inputs))
+
+
+def _computed_again(function: Callable[..., Tensor]) -> Callable[..., Any]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        needed = ctx.needs_input_grad
+        inputs = [rest if kept is None else kept for kept, rest in zip(ctx.saved_tensors, ctx.rest, strict=True)]
+        with torch.enable_grad():
+            inputs = [
+                value.detach().requires_grad_() if wanted else value
+                for value, wanted in zip(inputs, needed, strict=True)
+            ]
+            result = function(*inputs)
+        found = iter(
+            torch.autograd.grad(result, [v for v, wanted in zip(inputs, needed, strict=True) if wanted], gradient)
+        )
+        return tuple(next(found) if wanted else None for wanted in needed)
+
+    return backward

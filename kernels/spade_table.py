@@ -1,0 +1,168 @@
+"""SPADE's scale and shift from a table: every position has the row of its neighbourhood of labels.
+
+`y = leaky_relu(x * G[index] + B[index])`, with batch norm folded into G and B (Park et al. 2019, arXiv:1903.07291,
+equation 1). Moves x and y once and the index, `2e * NCHW + (1 to 4) * NHW` bytes for elements of e bytes: the rows
+come from L2, as real label maps repeat their neighbourhoods. Maps of scales and shifts would be another `2e * NCHW` to
+read, after as much to write. Where every position has a row of its own, a table is no smaller, and does not pay.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.library import wrap_triton
+from torch.nn import functional
+
+from i2i_rt.kernels import fused
+from i2i_rt.kernels.aot import Build
+from i2i_rt.kernels.language import Wrap, plain, tl, triton
+from i2i_rt.kernels.operator import define
+
+BLOCK_P, BLOCK_C = 64, 64
+
+
+def spade_table_apply(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
+    """Scales and shifts `x` `[N, C, H, W]` by rows of `table`, then applies a leaky ReLU.
+
+    Args:
+        x: of any floating dtype.
+        index: `[N, H, W]` int32, rows of the table.
+        table: `[U, 2C]` in the dtype of `x`: C scales, then C shifts.
+        slope: of the negative side; 1 leaves the result as it is.
+    """
+    if fused.chosen("spade_table_apply", x):
+        result: Tensor = torch.ops.i2i_rt.spade_table_apply(x, index, table, slope)
+        return result
+    return spade_table_apply_reference(x, index, table, slope)
+
+
+def spade_table_apply_reference(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
+    channels = x.shape[1]
+    # scales and shifts as rows of their own: whole rows are fetched, and nothing is cut in two afterwards
+    rows, first = table.reshape(-1, channels), 2 * index.to(torch.int32)
+    scale = functional.embedding(first, rows).permute(0, 3, 1, 2)
+    shift = functional.embedding(first + 1, rows).permute(0, 3, 1, 2)
+    result = x * scale + shift
+    return result if slope == 1 else functional.leaky_relu(result, slope)
+
+
+@triton.jit
+def _spade_table_apply_kernel(
+    x,
+    index,
+    table,
+    y,
+    plane,
+    channels,
+    slope: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    tiles = tl.cdiv(plane, BLOCK_P)
+    image = (tl.program_id(0) // tiles).to(tl.int64)
+    place = tl.program_id(0) % tiles * BLOCK_P + tl.arange(0, BLOCK_P)  # [BLOCK_P] in the image
+    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    row = tl.load(index + image * plane + place, mask=place < plane, other=-1).to(tl.int64)
+    # a negative row: another kernel writes this position
+    kept = (row >= 0)[:, None] & (channel < channels)[None, :]
+    scale_at = (row * (2 * channels))[:, None] + channel[None, :]
+    scale = tl.load(table + scale_at, mask=kept, other=0.0).to(tl.float32)  # [BLOCK_P, BLOCK_C]
+    shift = tl.load(table + scale_at + channels, mask=kept, other=0.0).to(tl.float32)
+    if CHANNELS_LAST:
+        at = image * plane * channels + (place[:, None] * channels + channel[None, :])
+    else:
+        at = image * plane * channels + (place[:, None] + channel[None, :] * plane)
+    result = tl.load(x + at, mask=kept, other=0.0).to(tl.float32) * scale + shift
+    result = tl.where(result >= 0, result, result * slope)
+    tl.store(y + at, result.to(y.dtype.element_ty), mask=kept)
+
+
+def dense(x: Tensor) -> tuple[Tensor, bool]:
+    """Gives `[N, C, H, W]` stored without gaps, and whether its channels lie side by side."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        return x, True
+    return x.contiguous(), False
+
+
+def launch_spade_table_apply(
+    x: Tensor, index: Tensor, table: Tensor, slope: float, wrap: Wrap = plain, out: Tensor | None = None
+) -> Tensor:
+    """Launches the kernel; `out`, stored as `x` is, keeps what it has where the index is negative."""
+    x, channels_last = dense(x)
+    y = torch.empty_like(x) if out is None else out
+    batch, channels, height, width = x.shape
+    plane = height * width
+    block_c = min(BLOCK_C, max(16, triton.next_power_of_2(channels)))
+    wrap(_spade_table_apply_kernel)[(batch * triton.cdiv(plane, BLOCK_P), triton.cdiv(channels, block_c))](
+        x,
+        index.contiguous(),
+        table.contiguous(),
+        y,
+        plane,
+        channels,
+        slope,
+        channels_last,
+        BLOCK_P,
+        block_c,
+    )
+    return y
+
+
+def _spade_table_apply(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
+    return launch_spade_table_apply(x, index, table, slope, wrap_triton)
+
+
+def _fake(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
+    return torch.empty_like(dense(x)[0])
+
+
+def _cpu(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
+    result = spade_table_apply_reference(x, index, table, slope)
+    return result.contiguous(memory_format=torch.channels_last if dense(x)[1] else torch.contiguous_format)
+
+
+define(
+    "spade_table_apply",
+    _spade_table_apply,
+    fake=_fake,
+    reference=_cpu,
+    gradient_of=spade_table_apply_reference,
+)
+
+
+def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator(device).manual_seed(0)
+    for channels, layout in ((128, torch.channels_last), (61, torch.channels_last), (61, torch.contiguous_format)):
+        x = torch.randn(2, channels, 9, 15, device=device, dtype=dtype, generator=generator)
+        x = x.contiguous(memory_format=layout)
+        table = torch.randn(7, 2 * channels, device=device, dtype=dtype, generator=generator)
+        index = torch.randint(0, 7, (2, 9, 15), device=device, dtype=torch.int32, generator=generator)
+        exact = spade_table_apply_reference(x.float(), index, table.float(), 0.2)
+        yield launch_spade_table_apply(x, index, table, 0.2), exact
+
+
+fused.register_test("spade_table_apply", _test)
+
+BUILDS = tuple(
+    Build(
+        f"{element} {ids}{'' if channels_last else ' nchw'}",
+        _spade_table_apply_kernel,
+        {
+            "x": f"*{element}",
+            "index": f"*{ids}",
+            "table": f"*{element}",
+            "y": f"*{element}",
+            **dict.fromkeys(("plane", "channels"), "i32"),
+        },
+        {"slope": 0.2, "CHANNELS_LAST": channels_last, "BLOCK_P": BLOCK_P, "BLOCK_C": BLOCK_C},
+        ("x", "index", "table", "y", "plane", "channels"),
+    )
+    for element, ids, channels_last in (
+        ("fp32", "i32", True),
+        ("fp16", "i32", True),
+        ("bf16", "i32", True),
+        ("bf16", "i16", True),
+        ("bf16", "i32", False),
+    )
+)
