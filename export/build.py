@@ -10,7 +10,7 @@ from pathlib import Path
 from i2i_rt import __version__
 from i2i_rt.bundle import Artifact, Bundle, sha256_of
 from i2i_rt.errors import MissingDependencyError
-from i2i_rt.export import onnx, openvino
+from i2i_rt.export import aot_inductor, onnx, openvino
 from i2i_rt.export.formats import Format
 from i2i_rt.stages.base import Stage
 from i2i_rt.stages.table import load_stages
@@ -65,9 +65,14 @@ def _write_openvino(request: Request, file: Path) -> None:
     openvino.build(request.graph(request.precision), file, metadata=request.metadata)
 
 
+def _write_aot_inductor(request: Request, file: Path) -> None:
+    aot_inductor.build(request.stage, file, precision=request.precision, metadata=request.metadata)
+
+
 BUILDERS = {
     "onnx": Builder(_write_onnx, ("onnx", "onnxscript"), "train"),
     "openvino": Builder(_write_openvino, ("onnx", "onnxscript", "openvino"), "cpu"),
+    "aot-inductor": Builder(_write_aot_inductor, (), "train"),
 }
 
 

@@ -40,6 +40,15 @@ FORMATS = {
             devices="CPU",
             dynamic="N, H, W",
         ),
+        Format(
+            name="aot-inductor",
+            suffix=".pt2",
+            precisions=("fp32", "bf16", "fp16"),
+            computes=("fp32", "bf16", "fp16"),
+            backends=("aot-inductor",),
+            devices="CPU, NVIDIA GPU",
+            dynamic="N, H, W",
+        ),
     )
 }
 

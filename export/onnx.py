@@ -3,19 +3,15 @@
 import contextlib
 import copy
 import io
-import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.export import Dim
 
-from i2i_rt.export import fused_nodes
+from i2i_rt.export import fused_nodes, trace
 from i2i_rt.export.fold import fold
 from i2i_rt.kernels import fused
-from i2i_rt.spec import TensorSpec
 from i2i_rt.stages.baked import Baked
 from i2i_rt.stages.base import Stage
 
@@ -35,19 +31,16 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
     module = copy.deepcopy(stage.module)
     if precision == "fp16":
         module = module.half()
-    lengths: dict[str, int] = {}
-    examples = tuple(_example(spec, lengths) for spec in stage.spec.inputs)
-    dims: dict[str, Any] = {}
-    shapes = tuple(_dynamic(spec, dims) for spec in stage.spec.inputs)
+    examples, shapes = trace.examples(stage.spec), trace.dynamic_shapes(stage.spec)
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        stack.enter_context(_quiet("torch.onnx", "onnxscript"))
+        stack.enter_context(trace.quiet("torch.onnx", "onnxscript"))
         # the exporter warns of its own deprecated internals, which nobody who exports can change
         warnings.simplefilter("ignore")
         if isinstance(module, Baked):
             # what is folded is taken apart first: it has no fused nodes but those at the ends
-            module = fold(torch.export.export(module, examples, dynamic_shapes=(shapes,)).module())
+            module = fold(trace.exported(module, examples, shapes).module())
         stack.enter_context(fused.mode("export", only=fused_nodes.TRANSLATIONS))
         program = torch.onnx.export(
             module,
@@ -67,39 +60,3 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
     program.model.metadata_props.update(metadata)
     program.model.producer_name = "i2i_rt"
     program.save(file)
-
-
-def _example(spec: TensorSpec, lengths: dict[str, int]) -> torch.Tensor:
-    """Gives zeros of a shape that no trace can mistake for a constant: every dynamic axis another length above 1."""
-    for position, axis in enumerate(spec.axes):
-        smallest = axis.fit(1)
-        lengths.setdefault(axis.name, (1 + position) * smallest + (smallest if position == 0 else 0))
-    return torch.zeros([axis.size or lengths[axis.name] for axis in spec.axes], dtype=getattr(torch, spec.dtype))
-
-
-def _dynamic(spec: TensorSpec, dims: dict[str, Any]) -> dict[int, Any]:
-    """Maps the dynamic axes of a tensor to symbols; a name means the same length in every tensor."""
-    shape = {}
-    for position, axis in enumerate(spec.axes):
-        if axis.size is not None:
-            continue
-        if axis.name not in dims:
-            low = -(-axis.low // axis.multiple)
-            unit = Dim(axis.name if axis.multiple == 1 else f"{axis.name}_{axis.multiple}", min=low)
-            dims[axis.name] = unit if axis.multiple == 1 else axis.multiple * unit
-        shape[position] = dims[axis.name]
-    return shape
-
-
-@contextlib.contextmanager
-def _quiet(*names: str) -> Any:
-    """Keeps loggers to errors for a while."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,12 @@ def open_probe(bundle: Bundle, choice: Choice, stage: str) -> Callable[[Mapping[
     Sizes that the graph does not take are padded, as a session does.
     """
     file = bundle.path / required_artifact(bundle, choice, stage).file
-    values = _openvino_values(file, choice) if choice.backend.format == "openvino" else _onnx_values(file, choice)
+    if choice.backend.format == "openvino":
+        values = _openvino_values(file, choice)
+    elif choice.backend.format == "aot-inductor":
+        values = _torch_values(bundle, choice, stage)
+    else:
+        values = _onnx_values(file, choice)
     spec = bundle.stages[stage]
 
     def count(inputs: Mapping[str, np.ndarray]) -> int:
@@ -63,6 +69,34 @@ def _openvino_values(file: Path, choice: Choice) -> Values:
 
     def values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         result: np.ndarray = compiled(dict(inputs))[last]
+        return result
+
+    return values
+
+
+def _torch_values(bundle: Bundle, choice: Choice, stage: str) -> Values:
+    """Looks into the PyTorch network in the package's precision: nothing can be seen in compiled code itself."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    from i2i_rt.runtime.torch_device import device_here, placed
+    from i2i_rt.stages.table import load_stages
+
+    module = placed(load_stages(bundle)[stage].module, choice.precision)
+    clamped: list[torch.Tensor] = []
+
+    class Clamps(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.Tensor.clamp:
+                clamped.append(args[0])
+            return func(*args, **(kwargs or {}))
+
+    def values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        clamped.clear()
+        given = [torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in bundle.stages[stage].inputs]
+        with torch.inference_mode(), Clamps():
+            module(*(tensor.to(device_here()) for tensor in given))
+        result: np.ndarray = clamped[-1].float().cpu().numpy()
         return result
 
     return values

@@ -157,9 +157,11 @@ def _runnable(bundle: Bundle, report: Callable[[str], None]) -> Iterator[Choice]
             reason = backends.problem(backend, precision)
             if artifact.weights_sha256 != weights:
                 reason = "it was exported from other weights; export again"
+            elif reason is None:
+                reason = backends.artifact_problem(bundle, backend, artifact)
             if reason is None:
                 yield Choice(backend, precision, "")
-            elif backend.device == "cpu":
+            elif backend.device != "cuda":
                 report(f"{artifact.file} is not verified in {backend.name} {precision}: {reason}")
 
 

@@ -27,6 +27,7 @@ class Backend:
     format: str | None  # of the artifact that it runs; None: it runs the weights themselves
     precisions: Mapping[str, str | None]  # what it computes in -> the precision of the artifact that this takes
     device: str
+    bound: bool = False  # its artifacts run only where they were made; the module has `artifact_problem`
 
 
 # Best first where nothing was measured on this machine.
@@ -45,6 +46,10 @@ BACKENDS = {
             "openvino", "openvino", "openvino", "cpu", "openvino", {"fp32": "fp32", "bf16": "fp32"}, "cpu",
         ),
         Backend("onnxruntime", "onnxruntime", "onnxruntime", "cpu", "onnx", {"fp32": "fp32", "fp16": "fp16"}, "cpu"),
+        Backend(
+            "aot-inductor", "aot_inductor", "torch", "train", "aot-inductor",
+            {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}, "cpu or cuda", bound=True,
+        ),
         Backend("torch-compile", "torch", "torch", "train", None, {"fp32": None, "bf16": None}, "cpu or cuda"),
         Backend("torch", "torch", "torch", "train", None, {"fp32": None, "bf16": None, "fp16": None}, "cpu or cuda"),
     )
@@ -93,6 +98,15 @@ def find_artifact(bundle: Bundle, backend: Backend, precision: str, stage: str |
     return None
 
 
+def artifact_problem(bundle: Bundle, backend: Backend, artifact: Artifact) -> str | None:
+    """Says why an artifact cannot be used here although the backend can; None where it can."""
+    if not backend.bound:
+        return None
+    module: Any = importlib.import_module(f"i2i_rt.runtime.{backend.module}")
+    reason: str | None = module.artifact_problem(bundle, artifact)
+    return reason
+
+
 def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Choice:
     """Chooses how to run a bundle; `auto` is the fastest verified artifact that this machine can run.
 
@@ -119,7 +133,11 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Ch
         if precision not in ("auto", record["precision"]) or problem(row, record["precision"]) is not None:
             continue
         artifact = find_artifact(bundle, row, record["precision"])
-        if row.format is not None and (artifact is None or artifact.sha256 != record["artifact_sha256"]):
+        if row.format is not None and (
+            artifact is None
+            or artifact.sha256 != record["artifact_sha256"]
+            or artifact_problem(bundle, row, artifact) is not None
+        ):
             continue
         here = record["machine"] == machine
         figures = f"{record['psnr_db']:.0f} dB" if record["psnr_db"] is not None else "no loss"

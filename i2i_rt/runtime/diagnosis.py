@@ -133,6 +133,7 @@ def _check(output: np.ndarray) -> None:
 
 TRIALS: Mapping[str, Callable[[Backend], str]] = {
     "torch": _try_torch,
+    "aot_inductor": _try_torch,
     "onnxruntime": _try_onnxruntime,
     "openvino": _try_openvino,
 }
