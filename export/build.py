@@ -9,9 +9,11 @@ from pathlib import Path
 
 from i2i_rt import __version__
 from i2i_rt.bundle import Artifact, Bundle, sha256_of
-from i2i_rt.errors import MissingDependencyError
-from i2i_rt.export import aot_inductor, onnx, openvino
+from i2i_rt.errors import MissingDependencyError, UnsupportedError
+from i2i_rt.export import aot_inductor, onnx, openvino, tensorrt
 from i2i_rt.export.formats import Format
+from i2i_rt.export.profiles import EngineOptions
+from i2i_rt.runtime import backends
 from i2i_rt.stages.base import Stage
 from i2i_rt.stages.table import load_stages
 
@@ -25,12 +27,14 @@ class Request:
         precision: that the artifact is written in.
         metadata: to be written into the artifact.
         folder: for what is written on the way.
+        engine: what was chosen for TensorRT engines.
     """
 
     stage: Stage
     precision: str
     metadata: Mapping[str, str]
     folder: Path
+    engine: EngineOptions = field(default_factory=EngineOptions)
     _graphs: dict[str, Path] = field(default_factory=dict)
 
     def graph(self, precision: str) -> Path:
@@ -50,11 +54,13 @@ class Builder:
         write: writes the file, and files of the same stem beside it where the format has several.
         packages: whose versions are kept with the artifact, beside torch.
         extra: of this project, which brings those packages.
+        backend: that has to work on the machine that writes the format; None: any machine can write it.
     """
 
     write: Callable[[Request, Path], None]
     packages: tuple[str, ...]
     extra: str
+    backend: str | None = None
 
 
 def _write_onnx(request: Request, file: Path) -> None:
@@ -69,29 +75,47 @@ def _write_aot_inductor(request: Request, file: Path) -> None:
     aot_inductor.build(request.stage, file, precision=request.precision, metadata=request.metadata)
 
 
+def _write_tensorrt(request: Request, file: Path) -> None:
+    tensorrt.build(
+        request.graph(request.precision),
+        file,
+        spec=request.stage.spec,
+        precision=request.precision,
+        weights=request.metadata["i2i_rt.weights_sha256"],
+        options=request.engine,
+    )
+
+
 BUILDERS = {
     "onnx": Builder(_write_onnx, ("onnx", "onnxscript"), "train"),
     "openvino": Builder(_write_openvino, ("onnx", "onnxscript", "openvino"), "cpu"),
     "aot-inductor": Builder(_write_aot_inductor, (), "train"),
+    "tensorrt": Builder(_write_tensorrt, ("onnx", "onnxscript", "tensorrt"), "gpu", backend="tensorrt"),
 }
 
 
 def build(
-    bundle: Bundle, pairs: Sequence[tuple[Format, str]], *, report: Callable[[str], None] = lambda line: None
+    bundle: Bundle,
+    pairs: Sequence[tuple[Format, str]],
+    *,
+    engine: EngineOptions | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[Artifact]:
     """Exports a bundle's stages and records the artifacts in it.
 
     Args:
         bundle: the bundle; its folder gets the files below `artifacts/`.
         pairs: formats with precisions, from `formats.plan`.
+        engine: what is chosen for TensorRT engines.
         report: is told of each step.
 
     Raises:
         MissingDependencyError: where a format's package is not installed.
+        UnsupportedError: where this machine cannot write a format in a precision.
         BundleError: where the weights cannot be read.
     """
-    for entry, _ in pairs:
-        _require(entry.name)
+    for entry, precision in pairs:
+        _require(entry.name, precision)
     weights = bundle.weights_sha256()
     artifacts = []
     for name, stage in load_stages(bundle).items():
@@ -104,7 +128,8 @@ def build(
                 folder = Path(scratch) / entry.name
                 folder.mkdir(exist_ok=True)
                 made = folder / f"{name}.{precision}{entry.suffix}"
-                request = Request(stage, precision, _metadata(bundle, stage, precision, weights), Path(scratch), graphs)
+                metadata = _metadata(bundle, stage, precision, weights)
+                request = Request(stage, precision, metadata, Path(scratch), engine or EngineOptions(), graphs)
                 BUILDERS[entry.name].write(request, made)
                 artifacts.append(_keep(bundle, made, entry, request, weights, time.perf_counter() - started))
     return artifacts
@@ -149,10 +174,16 @@ def _metadata(bundle: Bundle, stage: Stage, precision: str, weights: str) -> dic
     } | size
 
 
-def _require(name: str) -> None:
+def _require(name: str, precision: str) -> None:
+    """Checks, before minutes are spent, that this machine can write a format in a precision."""
     for package in BUILDERS[name].packages:
         try:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError as error:
             extra = "train" if package in ("onnx", "onnxscript") else BUILDERS[name].extra
             raise MissingDependencyError(package, extra, f"--format {name}") from error
+    backend = BUILDERS[name].backend
+    if backend is not None:
+        reason = backends.problem(backends.BACKENDS[backend], precision)
+        if reason is not None:
+            raise UnsupportedError(f"--format {name} cannot be written on this machine: {reason}")

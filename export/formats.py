@@ -49,6 +49,15 @@ FORMATS = {
             devices="CPU, NVIDIA GPU",
             dynamic="N, H, W",
         ),
+        Format(
+            name="tensorrt",
+            suffix=".engine",
+            precisions=("fp32", "fp16", "bf16"),
+            computes=("fp32", "fp16", "bf16"),
+            backends=("tensorrt",),
+            devices="the NVIDIA GPU that it was built on",
+            dynamic="N, H, W within its profiles",
+        ),
     )
 }
 

@@ -16,6 +16,7 @@ from i2i_rt.stages.baked import Baked
 from i2i_rt.stages.base import Stage
 
 OPSET = 20
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, str]) -> None:
@@ -24,13 +25,12 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
     Args:
         stage: what to export, in float32.
         file: the `.onnx` file.
-        precision: "fp32" or "fp16"; in fp16 the layers between the uint8 ends compute in float16, and instance norm
-            widens to float32 for its statistics.
+        precision: "fp32", "fp16" or "bf16"; in the latter two the layers between the uint8 ends compute in float16 or
+            bfloat16, and instance norm widens to float32 for its statistics. Of what reads ONNX, TensorRT alone
+            computes all of it in bfloat16.
         metadata: written into the file.
     """
-    module = copy.deepcopy(stage.module)
-    if precision == "fp16":
-        module = module.half()
+    module = copy.deepcopy(stage.module).to(DTYPES[precision])
     examples, shapes = trace.examples(stage.spec), trace.dynamic_shapes(stage.spec)
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())

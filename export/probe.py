@@ -1,6 +1,8 @@
 """Looks behind the uint8 output: counts NaN and infinite values in front of the clamp, which would hide them."""
 
+import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from i2i_rt.bundle import Bundle
 from i2i_rt.runtime.backends import Choice, required_artifact
 from i2i_rt.runtime.session import padded
+from i2i_rt.spec import StageSpec, TensorSpec
 
 Values = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
@@ -19,13 +22,13 @@ def open_probe(bundle: Bundle, choice: Choice, stage: str) -> Callable[[Mapping[
     Sizes that the graph does not take are padded, as a session does.
     """
     file = bundle.path / required_artifact(bundle, choice, stage).file
-    if choice.backend.format == "openvino":
-        values = _openvino_values(file, choice)
-    elif choice.backend.format == "aot-inductor":
-        values = _torch_values(bundle, choice, stage)
-    else:
-        values = _onnx_values(file, choice)
     spec = bundle.stages[stage]
+    values = {
+        "onnx": lambda: _onnx_values(file, choice),
+        "openvino": lambda: _openvino_values(file, choice),
+        "tensorrt": lambda: _tensorrt_values(file, spec),
+        "aot-inductor": lambda: _torch_values(bundle, choice, stage),
+    }[choice.backend.format or ""]()
 
     def count(inputs: Mapping[str, np.ndarray]) -> int:
         return int(np.count_nonzero(~np.isfinite(values(padded(spec, inputs)))))
@@ -33,17 +36,24 @@ def open_probe(bundle: Bundle, choice: Choice, stage: str) -> Callable[[Mapping[
     return count
 
 
-def _onnx_values(file: Path, choice: Choice) -> Values:
+def _unclamped(file: Path) -> tuple[Any, str]:
+    """Gives an ONNX graph with one more output, and its name: the values in front of the clamp."""
     import onnx
-    import onnxruntime
 
     from i2i_rt.export.fused_nodes import inlined
-    from i2i_rt.runtime.onnxruntime import PROVIDERS
 
     model = inlined(file)
-    clamp = [node for node in model.graph.node if node.op_type == "Clip"][-1]
-    del model.graph.output[:]
-    model.graph.output.append(onnx.helper.make_tensor_value_info(clamp.input[0], onnx.TensorProto.FLOAT, None))
+    name = [node for node in model.graph.node if node.op_type == "Clip"][-1].input[0]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return model, name
+
+
+def _onnx_values(file: Path, choice: Choice) -> Values:
+    import onnxruntime
+
+    from i2i_rt.runtime.onnxruntime import PROVIDERS
+
+    model, name = _unclamped(file)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
@@ -51,10 +61,27 @@ def _onnx_values(file: Path, choice: Choice) -> Values:
     )
 
     def values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        result: np.ndarray = session.run(None, dict(inputs))[0]
+        result: np.ndarray = session.run([name], dict(inputs))[0]
         return result
 
     return values
+
+
+def _tensorrt_values(file: Path, spec: StageSpec) -> Values:
+    """Builds the engine once more: the values are an output there, so what computes them stays the same up to them."""
+    from i2i_rt.runtime import tensorrt, tensorrt_builder
+    from i2i_rt.runtime.artifact_key import ArtifactKey
+
+    key = ArtifactKey.read(file)
+    assert key is not None, "the session has just loaded it"
+    model, name = _unclamped(file.with_suffix(".onnx"))
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / f"{file.stem}.onnx"
+        graph.write_bytes(model.SerializeToString())
+        content = tensorrt_builder.build(graph, tensorrt_builder.again(key))
+    wider = replace(spec, outputs=(*spec.outputs, TensorSpec(name, "float32", ())))
+    engine = tensorrt.Engine(content, file.name, wider, tensorrt.new_stream())
+    return lambda inputs: engine.run(inputs)[name]
 
 
 def _openvino_values(file: Path, choice: Choice) -> Values:

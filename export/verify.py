@@ -103,13 +103,14 @@ def verify(
             f"{bundle.path} has no artifact that this machine can run; run 'i2i-rt export {bundle.path}' first"
         )
     photographs = list(images) if images is not None else sample_photographs()
+    sessions = [backends.open_session(bundle, choice) for choice in choices]
     report("running the PyTorch network in float32")
     with backends.open_session(bundle, Choice(BACKENDS["torch"], "fp32", "")) as reference:
         trials = {
-            stage: _trials(bundle, stage, Trial(bundle, reference, photographs), reference) for stage in bundle.stages
+            stage: _trials(bundle, stage, Trial(bundle, reference, photographs), reference, sessions)
+            for stage in bundle.stages
         }
-    sessions = [backends.open_session(bundle, choice) for choice in choices]
-    loaded: list[tuple[Session, Record]] = []
+    loaded: list[tuple[Session, Inputs, Record]] = []
     for choice, session in zip(choices, sessions, strict=True):
         report(f"running {choice.backend.name} in {choice.precision}")
         gate = (gates_db or GATES_DB)[choice.precision]
@@ -117,32 +118,41 @@ def verify(
             if backends.find_artifact(bundle, choice.backend, choice.precision, stage) is None:
                 continue
             probe = open_probe(bundle, choice, stage) if _gives_pictures(bundle.stages[stage]) else None
+            taken = [(inputs, answer) for inputs, answer in tried if session.takes(stage, inputs)]
             cases = tuple(
                 _compare(bundle.stages[stage], inputs, answer, session.run(stage, inputs), probe)
-                for inputs, answer in tried
+                for inputs, answer in taken
             )
-            loaded.append((session, _record(bundle, choice, stage, cases, gate)))
-    runs = [(session, record.stage, trials[record.stage][0][0]) for session, record in loaded]
+            loaded.append((session, taken[0][0], _record(bundle, choice, stage, cases, gate)))
+    runs = [(session, record.stage, inputs) for session, inputs, record in loaded]
     report("timing at 256x256")
     times = median_ms(runs)
     for session in sessions:
         session.close()
-    records = [dataclasses.replace(record, median_ms=ms) for (_, record), ms in zip(loaded, times, strict=True)]
+    records = [dataclasses.replace(record, median_ms=ms) for (*_, record), ms in zip(loaded, times, strict=True)]
     bundle.write_verification([dataclasses.asdict(record) for record in records])
     return records
 
 
-def _trials(bundle: Bundle, stage: str, trial: Trial, reference: Session) -> list[tuple[Inputs, Outputs]]:
-    """Gives inputs of each size and batch that a stage takes, with what the network makes of them."""
+def _trials(
+    bundle: Bundle, stage: str, trial: Trial, reference: Session, sessions: Sequence[Session]
+) -> list[tuple[Inputs, Outputs]]:
+    """Gives inputs of each size and batch that a stage takes, with what the network makes of them.
+
+    Sizes that an artifact was made for are among them: it may take no other.
+    """
     spec = bundle.stages[stage]
     names = {axis.name for tensor in spec.inputs for axis in tensor.axes if axis.size is None}
     sizes = SIZES if names - {"N"} else SIZES[:1]
     batches = BATCHES if "N" in names else BATCHES[:1]
+    wanted = [(batch, *size) for size in sizes for batch in batches]
+    for session in sessions:
+        if backends.find_artifact(bundle, BACKENDS[session.backend], session.precision, stage) is not None:
+            wanted += session.made_for(stage) if names - {"N"} else []
     found = []
-    for size in sizes:
-        for batch in batches:
-            inputs = trial.inputs(stage, size, batch)
-            found.append((inputs, reference.run(stage, inputs)))
+    for batch, height, width in dict.fromkeys(wanted):
+        inputs = trial.inputs(stage, (height, width), batch)
+        found.append((inputs, reference.run(stage, inputs)))
     return found
 
 

@@ -1,6 +1,7 @@
 """`Translator`: what people hold. Frames in, translated frames out, whatever runs below."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -44,8 +45,16 @@ class Translator:
         backend: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        build: bool = True,
     ) -> Self:
         """Opens a bundle in a backend; `auto` takes the fastest verified artifact that this machine can run.
+
+        Args:
+            path: the bundle's folder.
+            backend: a name in `i2i_rt.runtime.backends.BACKENDS`, or "auto".
+            precision: "fp32", "bf16", "fp16" or "auto".
+            threads: CPU threads to compute with; by default the backend's own choice.
+            build: whether a TensorRT engine that was built for another machine is built anew, which takes minutes.
 
         Raises:
             BundleError: where the bundle cannot be read, or its system is no translation.
@@ -54,7 +63,7 @@ class Translator:
         bundle = Bundle.open(path)
         if "translate" not in bundle.stages:
             raise UnsupportedError(f"{path} translates nothing; it has the stages {', '.join(bundle.stages)}")
-        choice = backends.choose(bundle, backend, precision)
+        choice = replace(backends.choose(bundle, backend, precision), build=build)
         return cls(backends.open_session(bundle, choice, threads=threads), choice.reason, bundle)
 
     @property

@@ -115,3 +115,8 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=positive, help="CPU threads to compute with (default: the backend's own choice)"
     )
+    parser.add_argument(
+        "--no-build",
+        action="store_true",
+        help="fail where a TensorRT engine was built for another machine (default: build it anew, which takes minutes)",
+    )

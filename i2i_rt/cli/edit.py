@@ -113,7 +113,11 @@ def run(arguments: argparse.Namespace) -> int:
     }
     _check(arguments)
     with Translator.load(
-        bundle.path, backend=arguments.backend, precision=arguments.precision, threads=arguments.threads
+        bundle.path,
+        backend=arguments.backend,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        build=not arguments.no_build,
     ) as translator:
         actions[arguments.action](_Desk(bundle, Editor(bundle, translator.session), arguments.size), arguments)
     return 0

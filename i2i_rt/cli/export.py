@@ -2,6 +2,7 @@
 
     i2i-rt export horse2zebra/
     i2i-rt export horse2zebra/ --format onnx --precision fp32,fp16
+    i2i-rt export horse2zebra/ --format tensorrt --precision bf16 --profile 512x512
 
 Batch, height and width are dynamic. Exit code 1: an artifact is below the gate of the verification.
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from i2i_rt.export.formats import FORMATS
+    from i2i_rt.export.profiles import BATCH, SIZES
 
     parser.add_argument("bundle", help="the bundle's folder")
     parser.add_argument(
@@ -37,10 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         default="fp32",
-        help="comma-separated: what the graphs are written in, fp32, fp16 (default: fp32)",
+        help="comma-separated: what the graphs are written in, fp32, fp16, bf16 (default: fp32)",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not compare the artifacts with the network")
     add_gate_options(parser)
+    engines = parser.add_argument_group("TensorRT engines, which are built on the GPU that they run on")
+    engines.add_argument(
+        "--profile",
+        default=SIZES,
+        metavar="SIZES",
+        help="comma-separated sizes HEIGHTxWIDTH, or ranges LEAST..USUAL..GREATEST; one size alone is the fastest "
+        "(default: %(default)s)",
+    )
+    engines.add_argument(
+        "--batch", default=BATCH, metavar="COUNT", help="frames at a time, or a range of it (default: %(default)s)"
+    )
+    engines.add_argument(
+        "--optimisation-level", type=int, default=3, help="0 builds fast, 5 looks longest for speed (default: 3)"
+    )
+    engines.add_argument(
+        "--workspace", type=float, metavar="GIB", help="memory for a layer's work in GiB (default: all that there is)"
+    )
     baking = parser.add_argument_group("constant styles and label maps")
     baking.add_argument("--bake-style", type=Path, metavar="FILE", help="a style that 'i2i-rt style' wrote")
     baking.add_argument("--bake-labels", type=Path, metavar="FILE", help="a label map; fixes the height and width too")
@@ -50,8 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from i2i_rt.export.formats import plan
+    from i2i_rt.export.profiles import EngineOptions, parse
 
     pairs = plan(arguments.format.split(","), arguments.precision.split(","))
+    engine = EngineOptions(parse(arguments.profile, arguments.batch), arguments.optimisation_level, arguments.workspace)
 
     from rich.console import Console
 
@@ -76,8 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
         if baking:
             bundle = _baked(model, arguments)
             missing = [(entry, precision) for entry, precision in pairs if not _is_exported(model, entry, precision)]
-            build(model, missing, report=status.update)
-        artifacts = build(bundle, pairs, report=status.update)
+            build(model, missing, engine=engine, report=status.update)
+        artifacts = build(bundle, pairs, engine=engine, report=status.update)
     console = Console(width=None if sys.stdout.isatty() else 140)
     for artifact in artifacts:
         size = artifact.size_bytes / 1e6

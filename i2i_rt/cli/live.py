@@ -86,7 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         translator = stack.enter_context(
             Translator.load(
-                arguments.bundle, backend=arguments.backend, precision=arguments.precision, threads=arguments.threads
+                arguments.bundle,
+                backend=arguments.backend,
+                precision=arguments.precision,
+                threads=arguments.threads,
+                build=not arguments.no_build,
             )
         )
         check_size(size, translator.fixed_size)

@@ -54,7 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
     if source == "add" and arguments.style is not None:
         return _write(arguments, bundle, _moved(arguments, maker, Style.load(arguments.style)))
     with Translator.load(
-        bundle.path, backend=arguments.backend, precision=arguments.precision, threads=arguments.threads
+        bundle.path,
+        backend=arguments.backend,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        build=not arguments.no_build,
     ) as translator:
         if source == "fit":
             return _fit(arguments, bundle, translator.styles)

@@ -118,7 +118,11 @@ def run(arguments: argparse.Namespace) -> int:
         tasks = [task for task in tasks if not _is_done(task)]
         outcome.skipped = len(work.tasks) - len(tasks)
     with Translator.load(
-        bundle.path, backend=arguments.backend, precision=arguments.precision, threads=arguments.threads
+        bundle.path,
+        backend=arguments.backend,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        build=not arguments.no_build,
     ) as translator:
         check_size(options.size, translator.fixed_size)
         options = replace(options, fixed=translator.fixed_size)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from i2i_rt import __version__
-from i2i_rt.bundle import write_json
+from i2i_rt.bundle import sha256_of, write_json
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,16 @@ class ArtifactKey:
         return f"{self.device} ({self.capability}) with {self.library} {self.library_version}"
 
     def write(self, artifact: Path) -> None:
-        """Writes the key beside an artifact."""
-        write_json(key_file(artifact), asdict(self))
+        """Writes the key beside an artifact, with the artifact's SHA-256."""
+        write_json(key_file(artifact), {"sha256": sha256_of(artifact), **asdict(self)})
 
     @classmethod
     def read(cls, artifact: Path) -> "ArtifactKey | None":
-        """Reads the key beside an artifact; None where there is none that can be read."""
+        """Reads the key beside an artifact; None where there is none, or it is another file's."""
         try:
-            return cls(**json.loads(key_file(artifact).read_text()))
-        except (OSError, ValueError, TypeError):
+            entries = json.loads(key_file(artifact).read_text())
+            return cls(**entries) if entries.pop("sha256") == sha256_of(artifact) else None
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):
             return None
 
 

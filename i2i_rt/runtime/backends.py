@@ -35,6 +35,10 @@ BACKENDS = {
     backend.name: backend
     for backend in (
         Backend(
+            "tensorrt", "tensorrt", "tensorrt", "gpu", "tensorrt",
+            {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}, "cuda",
+        ),
+        Backend(
             "onnxruntime-tensorrt", "onnxruntime", "onnxruntime", "gpu", "onnx",
             {"fp32": "fp32", "fp16": "fp16"}, "cuda",
         ),
@@ -63,6 +67,7 @@ class Choice:
     backend: Backend
     precision: str
     reason: str
+    build: bool = True  # whether an artifact that was compiled for another machine may be compiled anew
 
 
 def find(name: str) -> Backend:

@@ -4,19 +4,23 @@ import importlib
 import importlib.metadata
 import importlib.util
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from i2i_rt.runtime import backends, machine
 from i2i_rt.runtime.backends import BACKENDS, Backend
+from i2i_rt.spec import Axis, StageSpec, TensorSpec
 
 # module -> (distributions that bring it, the extra that has them, what it is for)
 OPTIONAL = {
     "onnxruntime": (("onnxruntime", "onnxruntime-gpu"), "cpu", "run ONNX graphs"),
     "openvino": (("openvino",), "cpu", "run OpenVINO graphs, the fastest on most CPUs"),
-    "tensorrt": (("tensorrt",), "gpu", "run ONNX graphs through TensorRT"),
+    "tensorrt": (("tensorrt",), "gpu", "build and run TensorRT engines"),
+    "cupy": (("cupy-cuda13x", "cupy-cuda12x", "cupy"), "gpu", "keep frames on the GPU for TensorRT"),
     "av": (("av",), "video", "read and write videos with their sound"),
     "torch": (("torch",), "train", "train, import, export and verify"),
     "onnx": (("onnx",), "train", "export"),
@@ -126,6 +130,26 @@ def _try_openvino(backend: Backend) -> str:
     return ""
 
 
+def _try_tensorrt(backend: Backend) -> str:
+    from i2i_rt.runtime import tensorrt, tensorrt_builder
+
+    key = tensorrt_builder.key_here(
+        stage="relu",
+        precision="fp32",
+        weights="",
+        shapes=[{"x": [[len(INPUT)]] * 3}],
+        options={tensorrt_builder.LEVEL: "0", tensorrt_builder.WORKSPACE: tensorrt_builder.ALL_MEMORY},
+    )
+    x, y = (TensorSpec(name, "float32", (Axis("N", size=len(INPUT)),)) for name in "xy")
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / "relu.onnx"
+        graph.write_bytes(RELU_ONNX)
+        content = tensorrt_builder.build(graph, key)
+    engine = tensorrt.Engine(content, "relu", StageSpec("relu", (x,), (y,)), tensorrt.new_stream())
+    _check(engine.run({"x": INPUT})["y"])
+    return f" on {key.device}"
+
+
 def _check(output: np.ndarray) -> None:
     if not np.array_equal(output, np.maximum(INPUT, 0)):
         raise RuntimeError(f"it gives {output.tolist()} for relu of {INPUT.tolist()}")
@@ -136,6 +160,7 @@ TRIALS: Mapping[str, Callable[[Backend], str]] = {
     "aot_inductor": _try_torch,
     "onnxruntime": _try_onnxruntime,
     "openvino": _try_openvino,
+    "tensorrt": _try_tensorrt,
 }
 
 

@@ -29,6 +29,14 @@ class Session(ABC):
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a stage on inputs whose shapes the graph takes as they are. The outputs belong to the caller."""
 
+    def takes(self, stage: str, inputs: Mapping[str, np.ndarray]) -> bool:
+        """Says whether a stage runs on inputs of these lengths; most artifacts take all that the stage allows."""
+        return True
+
+    def made_for(self, stage: str) -> list[tuple[int, int, int]]:
+        """Gives the batches, heights and widths that an artifact was made for; empty where it takes all alike."""
+        return []
+
     def close(self) -> None:  # noqa: B027 - most backends have nothing to free
         """Frees what the backend holds; the session cannot be used afterwards."""
 

@@ -48,6 +48,7 @@ def test_difference_is_told_in_words(change: dict[str, object], words: str) -> N
 
 def test_key_comes_back_from_its_file(tmp_path: Path) -> None:
     artifact = tmp_path / "translate.fp16.engine"
+    artifact.write_bytes(b"an engine")
     KEY.write(artifact)
     assert key_file(artifact).name == "translate.fp16.json"
     assert ArtifactKey.read(artifact) == KEY
@@ -56,8 +57,18 @@ def test_key_comes_back_from_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [None, "", "{}", '{"unknown": 1}', "[]"])
 def test_missing_and_damaged_keys_are_none(tmp_path: Path, content: str | None) -> None:
     artifact = tmp_path / "translate.fp16.engine"
+    artifact.write_bytes(b"an engine")
     if content is not None:
         key_file(artifact).write_text(content)
+    assert ArtifactKey.read(artifact) is None
+
+
+def test_key_of_another_file_is_none(tmp_path: Path) -> None:
+    """As after a crash between the two files: the key says nothing of what lies there now."""
+    artifact = tmp_path / "translate.fp16.engine"
+    artifact.write_bytes(b"an engine")
+    KEY.write(artifact)
+    artifact.write_bytes(b"a newer engine")
     assert ArtifactKey.read(artifact) is None
 
 
