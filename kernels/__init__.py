@@ -2,6 +2,7 @@
 
 from i2i_rt.kernels.frame import frame_in, frame_out
 from i2i_rt.kernels.instance_norm import instance_norm
+from i2i_rt.kernels.norm_act import norm_act, norm_act_edged
 from i2i_rt.kernels.spade_table import spade_table_apply
 
-__all__ = ["frame_in", "frame_out", "instance_norm", "spade_table_apply"]
+__all__ = ["frame_in", "frame_out", "instance_norm", "norm_act", "norm_act_edged", "spade_table_apply"]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 CAPABILITIES = (80, 90, 100)  # A100, H100, B200
-OPERATORS = ("frame", "spade_table")  # modules of this package that have BUILDS
+OPERATORS = ("frame", "spade_table", "norm_act")  # modules of this package that have BUILDS
 INSTRUCTIONS = ("LDG.E.128", "LDG.E.64", "LDG.E.U16", "STG.E.128", "STG.E.64", "HGMMA", "HMMA", "LDL", "STL")
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
+from i2i_rt.kernels.layout import dense, memory_format
 from i2i_rt.kernels.operator import define
 
 BLOCK_P, BLOCK_C = 64, 64
@@ -78,13 +79,6 @@ def _spade_table_apply_kernel(
     tl.store(y + at, result.to(y.dtype.element_ty), mask=kept)
 
 
-def dense(x: Tensor) -> tuple[Tensor, bool]:
-    """Gives `[N, C, H, W]` stored without gaps, and whether its channels lie side by side."""
-    if x.is_contiguous(memory_format=torch.channels_last):
-        return x, True
-    return x.contiguous(), False
-
-
 def launch_spade_table_apply(
     x: Tensor, index: Tensor, table: Tensor, slope: float, wrap: Wrap = plain, out: Tensor | None = None
 ) -> Tensor:
@@ -119,7 +113,7 @@ def _fake(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
 
 def _cpu(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
     result = spade_table_apply_reference(x, index, table, slope)
-    return result.contiguous(memory_format=torch.channels_last if dense(x)[1] else torch.contiguous_format)
+    return result.contiguous(memory_format=memory_format(x))
 
 
 define(

@@ -1,0 +1,16 @@
+"""How images lie in memory, which the operators keep: channels last, or plane after plane."""
+
+import torch
+from torch import Tensor
+
+
+def dense(x: Tensor) -> tuple[Tensor, bool]:
+    """Gives `[N, C, H, W]` stored without gaps, and whether its channels lie side by side."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        return x, True
+    return x.contiguous(), False
+
+
+def memory_format(x: Tensor) -> torch.memory_format:
+    """Gives the layout that an operator's result has for an input `x`."""
+    return torch.channels_last if dense(x)[1] else torch.contiguous_format
