@@ -9,13 +9,15 @@ described by a schema alone, and the bodies are appended afterwards.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.inliner
+import onnx.numpy_helper
+import onnx.parser
 import onnx_ir
 import onnxscript
 import torch
@@ -27,79 +29,178 @@ from i2i_rt import kernels as _operators  # noqa: F401 - defines torch.ops.i2i_r
 DOMAIN = "i2i_rt"
 OPSET = onnxscript.values.Opset(DOMAIN, 1)
 FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
-script = onnxscript.script(OPSET, default_opset=op)
+TYPES = {"frames": "tensor(uint8)", "index": "tensor(int32)"}  # of inputs and outputs; the others share one float type
+KINDS = {"to": OpSchema.AttrType.INT}  # of attributes; the others are floats
 # TensorRT's parser reads these of any node that may be a plugin
 PLUGIN_ATTRIBUTES = {"plugin_namespace": OpSchema.AttrType.STRING, "plugin_version": OpSchema.AttrType.STRING}
 
-
-@script  # type: ignore[untyped-decorator]
-def FrameIn(frames, to: int):  # type: ignore[no-untyped-def]
-    """Gives frames `[N, H, W, 3]` uint8 as images `[N, 3, H, W]` in [-1, 1] of the type `to`."""
-    image = op.Cast(op.Transpose(frames, perm=[0, 3, 1, 2]), to=1)
-    return op.Cast(image / op.Constant(value_float=127.5) - op.Constant(value_float=1.0), to=to)
-
-
-@script  # type: ignore[untyped-decorator]
-def FrameOut(image):  # type: ignore[no-untyped-def]
-    """Gives images `[N, 3, H, W]` in [-1, 1] as frames `[N, H, W, 3]` uint8, rounded to the nearest level."""
-    one = op.Constant(value_float=1.0)
-    level = (op.Clip(op.Cast(image, to=1), op.Constant(value_float=-1.0), one) + one) * op.Constant(value_float=127.5)
-    return op.Transpose(op.Cast(op.Round(level), to=2), perm=[0, 2, 3, 1])
-
-
-@dataclass(frozen=True)
-class FusedNode:
-    """A node and its body.
-
-    Attributes:
-        body: the function; its name is the node's.
-        types: the ONNX types of its inputs, then of its output; "T" stands for any float type, the same everywhere.
-        attributes: of the node, with their kind.
-    """
-
-    body: Any
-    types: tuple[str, ...]
-    attributes: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return str(self.body.name)
-
-    def schema(self) -> OpSchema:
-        """Describes the node to ONNX's checker and to PyTorch's exporter."""
-        *inputs, output = self.types
-        names = self.body.to_function_proto().input
-        return OpSchema(
-            self.name,
-            DOMAIN,
-            1,
-            inputs=[OpSchema.FormalParameter(name, kind) for name, kind in zip(names, inputs, strict=True)],
-            outputs=[OpSchema.FormalParameter("result", output)],
-            type_constraints=[("T", FLOATS, "")],
-            attributes=[
-                *(OpSchema.Attribute(name, kind, "") for name, kind in self.attributes.items()),
-                *(OpSchema.Attribute(name, kind, "", required=False) for name, kind in PLUGIN_ATTRIBUTES.items()),
-            ],
-        )
-
-
-NODES = (
-    FusedNode(FrameIn, ("tensor(uint8)", "T"), {"to": OpSchema.AttrType.INT}),
-    FusedNode(FrameOut, ("T", "tensor(uint8)"), {}),
+FRAMES = (
+    """FrameIn <to> (frames) => (image) {
+        planes = Transpose <perm = [0, 3, 1, 2]> (frames)
+        levels = Cast <to = 1> (planes)
+        half = Constant <value_float = 127.5> ()
+        one = Constant <value_float = 1.0> ()
+        positive = Div (levels, half)
+        exact = Sub (positive, one)
+        image = Cast <to: int = @to> (exact)
+    }""",
+    """FrameOut (image) => (frames) {
+        wide = Cast <to = 1> (image)
+        low = Constant <value_float = -1.0> ()
+        one = Constant <value_float = 1.0> ()
+        half = Constant <value_float = 127.5> ()
+        kept = Clip (wide, low, one)
+        positive = Add (kept, one)
+        levels = Mul (positive, half)
+        rounded = Round (levels)
+        planes = Cast <to = 2> (rounded)
+        frames = Transpose <perm = [0, 2, 3, 1]> (planes)
+    }""",
 )
+
+
+def _norm_bodies() -> list[str]:
+    """Gives the bodies of instance norm with the activation and the sum that follow it, or without them.
+
+    The names are made of "Norm", or "AdaptiveNorm" where scales and shifts are those of each image `[N, C]`, then
+    "Act" for a leaky ReLU and "Add" for a residual. Runtimes have a fast kernel for InstanceNormalization alone.
+    """
+    bodies = []
+    for adaptive in (False, True):
+        for act in (False, True):
+            for add in (False, True):
+                lines = ["wide = Cast <to = 1> (x)"]
+                if adaptive:
+                    lines += [
+                        "shape = Shape <start = 1, end = 2> (x)",
+                        "one = Constant <value_float = 1.0> ()",
+                        "zero = Constant <value_float = 0.0> ()",
+                        "ones = Expand (one, shape)",
+                        "zeros = Expand (zero, shape)",
+                        "exact = InstanceNormalization <epsilon: float = @epsilon> (wide, ones, zeros)",
+                        "normal = CastLike (exact, x)",
+                        "plane = Constant <value_ints = [2, 3]> ()",
+                        "scale = Unsqueeze (weight, plane)",
+                        "shift = Unsqueeze (bias, plane)",
+                        "scaled = Mul (normal, scale)",
+                        "normed = Add (scaled, shift)",
+                    ]
+                else:
+                    lines += [
+                        "scale = Cast <to = 1> (weight)",
+                        "shift = Cast <to = 1> (bias)",
+                        "exact = InstanceNormalization <epsilon: float = @epsilon> (wide, scale, shift)",
+                        "normed = CastLike (exact, x)",
+                    ]
+                last = "normed"
+                if act:
+                    lines.append("active = LeakyRelu <alpha: float = @slope> (normed)")
+                    last = "active"
+                lines.append(f"result = Add (residual, {last})" if add else f"result = Identity ({last})")
+                name = f"{'Adaptive' if adaptive else ''}Norm{'Act' if act else ''}{'Add' if add else ''}"
+                inputs, attributes = "x, weight, bias" + ", residual" * add, "epsilon" + ", slope" * act
+                bodies.append(f"{name} <{attributes}> ({inputs}) => (result) {{ {chr(10).join(lines)} }}")
+    return bodies
+
+
+BODIES = {
+    function.name: function
+    for function in (
+        onnx.parser.parse_function(f'<opset_import: ["": 20], domain: "{DOMAIN}"> {body}')
+        for body in (*FRAMES, *_norm_bodies())
+    )
+}
+
+
+def _norm_act(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    residual: Any,
+    mask: Any,
+    eps: float,
+    slope: float,
+    one_plus: bool,
+    by_variance: bool,
+    upsample: bool,
+    pad: int,
+) -> Any:
+    """Writes the nodes of `norm_act`; what lies in front of the norm and behind the sum are nodes of their own."""
+    adaptive = any(part is not None and len(part.shape) == 2 for part in (weight, bias))
+    weight, bias = _like(x, weight, 1.0, adaptive), _like(x, bias, 0.0, adaptive)
+    if one_plus:
+        weight = op.Add(weight, _like(x, None, 1.0, adaptive))
+    dtype = x.dtype
+    if mask is not None:
+        x = op.Mul(x, mask)
+    if by_variance:
+        y = op.Cast(_norm_by_variance(x, weight, bias, eps), to=dtype)
+        y = y if slope == 1 else op.LeakyRelu(y, alpha=slope)
+        y = y if residual is None else op.Add(residual, y)
+    else:
+        name = f"{'Adaptive' if adaptive else ''}Norm{'' if slope == 1 else 'Act'}{'' if residual is None else 'Add'}"
+        inputs = (x, weight, bias) if residual is None else (x, weight, bias, residual)
+        y = getattr(OPSET, name)(*inputs, epsilon=eps, **({} if slope == 1 else {"slope": slope}))
+    if upsample:
+        y = op.Resize(
+            y,
+            None,
+            op.Constant(value_floats=[1.0, 1.0, 2.0, 2.0]),
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+    return op.Pad(y, op.Constant(value_ints=[0, 0, pad, pad] * 2), mode="reflect") if pad else y
+
+
+def _like(x: Any, part: Any, otherwise: float, adaptive: bool) -> Any:
+    """Gives scales or shifts in the type of `x`, `[N, C]` where they are each image's own and `[C]` where not."""
+    if part is None:
+        values = np.full((1, x.shape[1]) if adaptive else (x.shape[1],), otherwise, x.dtype.numpy())
+        return op.Constant(value=onnx_ir.tensor(values))
+    return part if part.dtype == x.dtype else op.Cast(part, to=x.dtype)
+
+
+def _norm_by_variance(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    wide = op.Cast(x, to=1)
+    plane = op.Constant(value_ints=[2, 3])
+    difference = wide - op.ReduceMean(wide, plane)
+    variance = op.ReduceMean(difference * difference, plane)
+    scale, shift = (op.Unsqueeze(op.Cast(part, to=1), op.Constant(value_ints=[-2, -1])) for part in (weight, bias))
+    return scale * difference / op.Max(variance, op.Constant(value_float=eps)) + shift
+
 
 # operator of torch.ops.i2i_rt -> what writes its node
 TRANSLATIONS: dict[str, Callable[..., Any]] = {
     "frame_in": lambda frames, dtype: OPSET.FrameIn(frames, to=dtype),
     "frame_out": lambda image: OPSET.FrameOut(image),
+    "norm_act": _norm_act,
 }
+
+
+def _schema(body: onnx.FunctionProto) -> OpSchema:
+    """Describes a node to ONNX's checker and to PyTorch's exporter."""
+    inputs, outputs = (
+        [OpSchema.FormalParameter(name, TYPES.get(name, "T")) for name in names] for names in (body.input, body.output)
+    )
+    attributes = [OpSchema.Attribute(name, KINDS.get(name, OpSchema.AttrType.FLOAT), "") for name in body.attribute]
+    optional = [OpSchema.Attribute(name, kind, "", required=False) for name, kind in PLUGIN_ATTRIBUTES.items()]
+    return OpSchema(
+        body.name,
+        DOMAIN,
+        1,
+        inputs=inputs,
+        outputs=outputs,
+        type_constraints=[("T", FLOATS, "")],
+        attributes=[*attributes, *optional],
+    )
 
 
 @cache
 def _register_schemas() -> None:
     """Makes the nodes known to ONNX, once a process."""
-    for node in NODES:
-        onnx.defs.register_schema(node.schema())
+    for body in BODIES.values():
+        onnx.defs.register_schema(_schema(body))
 
 
 def translations() -> dict[Any, Callable[..., Any]]:
@@ -116,12 +217,11 @@ def append_bodies(model: Any) -> None:
             used.add(node.op_type)
             if "to" in node.attributes:  # no input says this type, so the exporter does not know it
                 node.outputs[0].dtype = onnx_ir.DataType(node.attributes["to"].value)
-    for node in NODES:
-        if node.name in used:
-            body = node.body.to_function_proto()
-            for entry in body.opset_import:  # the checker wants the version of the model
-                entry.version = model.opset_imports[entry.domain]
-            model.functions[DOMAIN, node.name, ""] = onnx_ir.serde.deserialize_function(body)
+    for name in sorted(used):
+        body = onnx.FunctionProto.FromString(BODIES[name].SerializeToString())
+        for entry in body.opset_import:  # the checker wants the version of the model
+            entry.version = model.opset_imports[entry.domain]
+        model.functions[DOMAIN, name, ""] = onnx_ir.serde.deserialize_function(body)
     if used:
         model.opset_imports[DOMAIN] = 1
 
