@@ -15,6 +15,8 @@ from i2i_rt.errors import UnsupportedError
 from i2i_rt.export import build, verify
 from i2i_rt.export.bake import bake
 from i2i_rt.export.formats import FORMATS
+from i2i_rt.export.fused_nodes import inlined
+from i2i_rt.export.tensorrt_graph import prepare
 from i2i_rt.export.trial import Trial
 from i2i_rt.importers.table import IMPORTERS, write_bundle
 from i2i_rt.runtime.backends import BACKENDS, Choice, open_session, problem
@@ -25,6 +27,7 @@ from i2i_rt.systems.table import SYSTEMS
 from i2i_rt.translator import Translator
 from tests import capabilities
 from tests.capabilities import COLUMNS, COMPARED, ENTRIES, Model, draws_styles, models, small_configurations
+from tests.tensorrt_bindings.parser import refused
 
 ROOT = Path(__file__).parents[1]
 SIZES = ((64, 96), (128, 64))
@@ -132,6 +135,7 @@ def test_every_mark_holds(model: Model, tmp_path: Path) -> None:
     exported = export(model, tmp_path / "bundle")
     check_graphs(exported)
     check_statistics_in_float32(exported)
+    check_tensorrt_takes_the_graphs(exported)
     check_description(exported)
     check_style_from_an_image(exported)
     check_style_from_a_seed(exported)
@@ -171,6 +175,13 @@ def check_statistics_in_float32(exported: Exported) -> None:
             while source.op_type == "Reshape":
                 source = producers[source.input[0]]
             assert source.op_type == "Cast" and source.attribute[0].i == onnx.TensorProto.FLOAT, artifact.stage
+
+
+def check_tensorrt_takes_the_graphs(exported: Exported) -> None:
+    """Compared with the list of what its parser takes; no engine is built here."""
+    for artifact in exported.bundle.artifacts():
+        if artifact.format == "onnx":
+            assert refused(prepare(inlined(exported.bundle.path / artifact.file))) == [], artifact.file
 
 
 def check_description(exported: Exported) -> None:

@@ -1,7 +1,7 @@
 """What the bindings say of themselves, as far as this project uses it: names and signatures.
 
-    python -m tests.tensorrt_bindings.api           # says whether api.json is still what the bindings say
-    python -m tests.tensorrt_bindings.api --write   # writes it
+python -m tests.tensorrt_bindings.api           # says whether api.json is still what the bindings say
+python -m tests.tensorrt_bindings.api --write   # writes it
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tests.tensorrt_bindings.bindings import VERSIONS, download, load
+from tests.tensorrt_bindings.bindings import VERSIONS, download
 
 FILE = Path(__file__).with_name("api.json")
 CLASSES = (
@@ -23,7 +23,9 @@ CLASSES = (
     "IExecutionContext", "IHostMemory", "ILogger", "INetworkDefinition", "IOptimizationProfile", "ITimingCache",
     "MemoryPoolType", "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime", "TensorFormat",
 )  # fmt: skip
-PLUGIN_CLASSES = ("AutoTuneCombination", "KernelLaunchParams", "ShapeExpr", "ShapeExprs", "SymInt32", "SymIntExprs", "TensorDesc")  # fmt: skip
+PLUGIN_CLASSES = (
+    "AutoTuneCombination", "KernelLaunchParams", "ShapeExpr", "ShapeExprs", "SymInt32", "SymIntExprs", "TensorDesc",
+)  # fmt: skip
 
 
 def describe(tensorrt: ModuleType) -> dict[str, Any]:
