@@ -162,7 +162,8 @@ class Builder:
             "tf32": BuilderFlag.TF32 not in config.cleared,
             "limits": config.limits,
         }
-        builds.append({**header, "cache": config.cache.content})
+        outputs = [tensor.name for tensor in network.model.graph.output]
+        builds.append({**header, "cache": config.cache.content, "outputs": outputs})
         config.cache = ITimingCache(config.cache.content + b"measured;")
         return IHostMemory(json.dumps(header).encode() + b"\n" + network.model.SerializeToString())
 
