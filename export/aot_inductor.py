@@ -18,7 +18,7 @@ from i2i_rt.export.fold import fold
 from i2i_rt.runtime.aot_inductor import key_here, problem
 from i2i_rt.runtime.torch_device import COMPILERS, device_here, placed
 from i2i_rt.spec import StageSpec
-from i2i_rt.stages.baked import Baked
+from i2i_rt.stages.baked import Constant
 from i2i_rt.stages.base import Stage
 
 # Inductor chooses kernels for the sizes of the trace and lets them run at others: frames of the usual size, then, and
@@ -50,7 +50,7 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
     with torch.no_grad(), warnings.catch_warnings(), trace.quiet("torch"):
         warnings.simplefilter("ignore")
         program = trace.exported(module, examples, shapes)
-        if isinstance(module, Baked):
+        if isinstance(module, Constant):
             program = trace.exported(fold(program.module()), examples, shapes)
         options = {"aot_inductor.metadata": dict(metadata)}
         torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=options)

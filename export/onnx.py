@@ -12,7 +12,7 @@ import torch
 from i2i_rt.export import fused_nodes, trace
 from i2i_rt.export.fold import fold
 from i2i_rt.kernels import fused
-from i2i_rt.stages.baked import Baked
+from i2i_rt.stages.baked import Constant
 from i2i_rt.stages.base import Stage
 
 OPSET = 20
@@ -38,7 +38,7 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
         stack.enter_context(trace.quiet("torch.onnx", "onnxscript"))
         # the exporter warns of its own deprecated internals, which nobody who exports can change
         warnings.simplefilter("ignore")
-        if isinstance(module, Baked):
+        if isinstance(module, Constant):
             # what is folded is taken apart first: it has no fused nodes but those at the ends
             module = fold(trace.exported(module, examples, shapes).module())
         stack.enter_context(fused.mode("export", only=fused_nodes.TRANSLATIONS))

@@ -20,15 +20,17 @@ class Trial:
         bundle: whose stages are tried.
         reference: the network itself; codes that a stage takes are made with it.
         photographs: RGB `[H, W, 3]`, uint8, of any size.
+        seed: of what is drawn; target domains begin with another one too.
     """
 
-    def __init__(self, bundle: Bundle, reference: Session, photographs: Sequence[np.ndarray]) -> None:
+    def __init__(self, bundle: Bundle, reference: Session, photographs: Sequence[np.ndarray], *, seed: int = 0) -> None:
         self._bundle, self._reference, self._photographs = bundle, reference, photographs
+        self._seed = seed
 
     def inputs(self, stage: str, size: tuple[int, int], batch: int) -> Inputs:
         """Gives a stage's inputs for frames of a height and width; fixed axes keep their own lengths."""
         spec = self._bundle.stages[stage]
-        random = np.random.Generator(np.random.PCG64(0))
+        random = np.random.Generator(np.random.PCG64(self._seed))
         lengths = {"N": batch, "H": size[0], "W": size[1]}
         codes = self._codes(spec, size, batch)
         for name, code in codes.items():
@@ -60,7 +62,7 @@ class Trial:
             return np.stack([edges_of(labels) for labels in self._labels(shape)])
         if tensor.name == "domain":
             domains = self._bundle.style.domains if self._bundle.style is not None else ()
-            return np.arange(shape[0], dtype=np.int64) % max(len(domains), 1)
+            return (np.arange(shape[0], dtype=np.int64) + self._seed) % max(len(domains), 1)
         if tensor.name in ("statistics", "momentum"):
             # a stage with memory is told to keep none, so that it must give the plain translation
             return np.zeros(shape, tensor.dtype)

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "editing": {"runtime"},
     "translator": {"runtime", "style"},
     "video": {"translator", "style", "runtime", "label_maps"},
-    "export": {"stages", "models", "kernels", "runtime", "label_maps"},
+    "export": {"metrics", "video", "stages", "models", "kernels", "runtime", "label_maps"},
     "serving": {"export", "runtime", "translator"},
 }
 

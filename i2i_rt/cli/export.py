@@ -11,10 +11,18 @@ Batch, height and width are dynamic. Exit code 1: an artifact is below the gate 
 
 With --bake-style or --bake-labels a bundle of its own is written, whose stage `translate` takes no style (or no label
 map) any more; what that makes constant is computed once. Its cost and its time are compared with the model's.
+
+    i2i-rt export horse2zebra/ --freeze-stats ride.mp4 -o ride/
+
+With --freeze-stats the bundle's norms take the statistics of a clip in place of each frame's own: faster, and without
+the flicker of statistics that move, for frames like the clip's. What it costs is printed; below the gate nothing is
+written, and the exit code is 1.
 """
 
 import argparse
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +72,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     baking.add_argument("--bake-style", type=Path, metavar="FILE", help="a style that 'i2i-rt style' wrote")
     baking.add_argument("--bake-labels", type=Path, metavar="FILE", help="a label map; fixes the height and width too")
     baking.add_argument("--instances", type=Path, metavar="FILE", help="the instance map of --bake-labels")
-    baking.add_argument("-o", "--output", type=Path, help="the baked bundle's folder (default: BUNDLE-baked)")
+    freezing = parser.add_argument_group("constant statistics")
+    freezing.add_argument(
+        "--freeze-stats", type=Path, metavar="CLIP", help="a video, or a folder of pictures, to take statistics of"
+    )
+    freezing.add_argument(
+        "--min-frozen-psnr",
+        type=float,
+        default=30.0,
+        metavar="DB",
+        help="the gate: the worst of the frames that were held out, to its translation with its own statistics "
+        "(default: 30)",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, help="the new bundle's folder (default: BUNDLE-baked or BUNDLE-frozen)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,9 +102,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     bundle = Bundle.open(arguments.bundle)
     baking = arguments.bake_style is not None or arguments.bake_labels is not None
-    if not baking and (arguments.output is not None or arguments.instances is not None):
+    if not baking and arguments.instances is not None:
+        raise I2IError("--instances belongs to --bake-labels")
+    changing = baking or arguments.freeze_stats is not None
+    if not changing and arguments.output is not None:
         raise I2IError(
-            "-o and --instances belong to --bake-style and --bake-labels; graphs are written into the bundle"
+            "-o belongs to --bake-style, --bake-labels and --freeze-stats; graphs are written into the bundle"
         )
 
     from i2i_rt.export.build import build
@@ -94,8 +119,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = bundle
     with Console(stderr=True).status("loading") as status:
-        if baking:
-            bundle = _baked(model, arguments)
+        if changing:
+            changed = _changed(model, arguments, status.update)
+            if changed is None:
+                return 1
+            bundle = changed
             missing = [(entry, precision) for entry, precision in pairs if not _is_exported(model, entry, precision)]
             build(model, missing, engine=engine, report=status.update)
         artifacts = build(bundle, pairs, engine=engine, report=status.update)
@@ -106,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
             rf"[green]\[✓][/] {bundle.path / artifact.file}  {size:.1f} MB  {artifact.seconds:.1f} s", soft_wrap=True
         )
     status_code = 0 if arguments.no_verify else verify_and_print(bundle, arguments)
-    if baking:
+    if changing:
         from i2i_rt.export.bake import compare
 
         for line in compare(model, bundle):
@@ -132,7 +160,39 @@ def _is_exported(bundle: "Bundle", entry: "Format", precision: str) -> bool:
     )
 
 
-def _baked(model: "Bundle", arguments: argparse.Namespace) -> "Bundle":
+def _changed(model: "Bundle", arguments: argparse.Namespace, report: Callable[[str], None]) -> "Bundle | None":
+    """Writes the bundle in which something is constant; None where frozen statistics are below the gate."""
+    baking = arguments.bake_style is not None or arguments.bake_labels is not None
+    name = f"{model.path.resolve().name}{'-baked' * baking}{'-frozen' * (arguments.freeze_stats is not None)}"
+    output = arguments.output or model.path.with_name(name)
+    if arguments.freeze_stats is None:
+        return _baked(model, output, arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        return _frozen(_baked(model, Path(folder) / name, arguments) if baking else model, output, arguments, report)
+
+
+def _frozen(
+    model: "Bundle", output: Path, arguments: argparse.Namespace, report: Callable[[str], None]
+) -> "Bundle | None":
+    from i2i_rt.export import freeze
+    from i2i_rt.video.sample import sample
+
+    report(f"reading {arguments.freeze_stats}")
+    pictures = sample(arguments.freeze_stats, freeze.fixed_size(model))
+    statistics, cost = freeze.calibrate(model, pictures, report=report)
+    print("\n".join(cost.lines()))
+    if cost.worst_db < arguments.min_frozen_psnr:
+        print(
+            f"{cost.worst_db:.1f} dB is below the gate of {arguments.min_frozen_psnr:g} dB, and nothing was written: "
+            "take a clip whose frames are more alike, or lower --min-frozen-psnr",
+            file=sys.stderr,
+        )
+        return None
+    note = f"the statistics of norms are those of {cost.frames} frames of {arguments.freeze_stats.name}"
+    return freeze.write(model, output, statistics, note)
+
+
+def _baked(model: "Bundle", output: Path, arguments: argparse.Namespace) -> "Bundle":
     """Writes the bundle with the style, the label map or both baked in."""
     from i2i_rt.export.bake import bake, label_constants
     from i2i_rt.style import Style, StyleMaker
@@ -147,5 +207,4 @@ def _baked(model: "Bundle", arguments: argparse.Namespace) -> "Bundle":
     if arguments.bake_labels is not None:
         constants |= label_constants(model, arguments.bake_labels, arguments.instances)
         notes.append(f"the label map is baked in: {arguments.bake_labels.name}")
-    output = arguments.output or model.path.with_name(f"{model.path.resolve().name}-baked")
     return bake(model, output, constants, "; ".join(notes))

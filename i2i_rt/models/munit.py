@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.kernels import statistics
 from i2i_rt.models.norm import InstanceNorm, adaptive_instance_norm
 from i2i_rt.official import noted, official_key
 
@@ -38,11 +39,14 @@ class LayerNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        variance, mean = torch.var_mean(wide, (1, 2, 3), correction=1, keepdim=True)  # [N, 1, 1, 1]
-        normalised = (wide - mean) / (variance.sqrt() + 1e-5)
         weight, bias = (part.float()[:, None, None] for part in (self.weight, self.bias))
-        return (normalised * weight + bias).to(x.dtype)
+        axes, wide = (1, 2, 3), x.float()
+        moments = statistics.taken(x, axes, correction=1)  # [1, 1, 1, 1] each
+        if moments is not None:
+            scale = weight / (moments[1].sqrt() + 1e-5)
+            return x * scale.to(x.dtype) + (bias - moments[0] * scale).to(x.dtype)
+        variance, mean = torch.var_mean(wide, axes, correction=1, keepdim=True)  # [N, 1, 1, 1]
+        return ((wide - mean) / (variance.sqrt() + 1e-5) * weight + bias).to(x.dtype)
 
 
 class ResidualBlock(nn.Module):

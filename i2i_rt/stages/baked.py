@@ -9,28 +9,39 @@ from i2i_rt.spec import StageSpec, TensorSpec
 from i2i_rt.stages.base import Stage
 
 
-class Baked(nn.Module):
+class Constant(nn.Module):
+    """A stage's module that is given constants; they keep their dtype when the networks are halved."""
+
+    def __init__(self, module: nn.Module, constants: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.module = module
+        for name, constant in constants.items():
+            # not a parameter: half precision would round it, and the stage takes it as it is
+            self.register_buffer(f"constant_{name}", constant, persistent=False)
+        self.constants = tuple(constants)
+
+    def constant(self, name: str) -> Tensor:
+        value: Tensor = getattr(self, f"constant_{name}")
+        return value
+
+    def _apply(self, fn: object, recurse: bool = True) -> "Constant":
+        kept = {name: self.constant(name).dtype for name in self.constants}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, dtype in kept.items():
+            setattr(self, f"constant_{name}", self.constant(name).to(dtype))
+        return self
+
+
+class Baked(Constant):
     """A stage's module some of whose inputs are constants, each `[1, …]`, that broadcast over the frames."""
 
     def __init__(self, stage: Stage, constants: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.module = stage.module
+        super().__init__(stage.module, constants)
         self.names = tuple(tensor.name for tensor in stage.spec.inputs)
-        for name, constant in constants.items():
-            # not a parameter: half precision would round it, and the stage takes it as it is
-            self.register_buffer(f"baked_{name}", constant, persistent=False)
-        self.constants = tuple(constants)
-
-    def _apply(self, fn: object, recurse: bool = True) -> "Baked":
-        kept = {name: getattr(self, f"baked_{name}").dtype for name in self.constants}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, dtype in kept.items():
-            setattr(self, f"baked_{name}", getattr(self, f"baked_{name}").to(dtype))
-        return self
 
     def forward(self, *given: Tensor) -> Tensor:
         rest = iter(given)
-        inputs = [getattr(self, f"baked_{name}") if name in self.constants else next(rest) for name in self.names]
+        inputs = [self.constant(name) if name in self.constants else next(rest) for name in self.names]
         result: Tensor = self.module(*inputs)
         return result
 

@@ -11,8 +11,10 @@ from i2i_rt.models import table
 from i2i_rt.stages import bicyclegan, cycada, egscit, gpunit, munit, single, spade, stargan, step, swapping, tunit, unit
 from i2i_rt.stages.baked import baked
 from i2i_rt.stages.base import Stage
+from i2i_rt.stages.frozen import frozen
 
 BAKED = "baked."  # before the names of constant inputs among a bundle's weights
+FROZEN = "frozen.statistics"  # the name of constant statistics
 
 # system -> what makes its stages from its networks
 STAGES: dict[str, Callable[[Mapping[str, nn.Module]], list[Stage]]] = {
@@ -50,6 +52,10 @@ def stages_of(system: str, networks: Mapping[str, nn.Module]) -> dict[str, Stage
 def load_stages(bundle: Bundle) -> dict[str, Stage]:
     """Gives a bundle's stages with its weights, in float32 on the CPU."""
     stages = stages_of(bundle.system, table.load(bundle))
+    if moments := bundle.weights(prefix=FROZEN):
+        # what smooths statistics from frame to frame has none left to smooth
+        stages.pop("translate_stabilized", None)
+        stages["translate"] = frozen(stages["translate"], torch.from_numpy(moments[FROZEN]))
     constants = {
         key.removeprefix(BAKED): torch.from_numpy(array) for key, array in bundle.weights(prefix=BAKED).items()
     }

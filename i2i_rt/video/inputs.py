@@ -69,7 +69,7 @@ def _into_folder(files: Iterable[Path], folder: Path, still_suffixes: frozenset[
     if folder.is_file() or folder.suffix.lower() in stills.SUFFIXES | VIDEO_SUFFIXES:
         raise MediaError(f"many files go into a folder, and {folder} is the name of a file; name a folder with -o")
     tasks: dict[Path, Task] = {}
-    for file in sorted(files, key=_natural):
+    for file in sorted(files, key=natural):
         is_video = _is_video(file, still_suffixes)
         output = folder / _result_name(file, is_video)
         if output in tasks:  # a.mov beside a.mp4, or the same name in two folders
@@ -93,6 +93,6 @@ def _result_name(source: Path, is_video: bool) -> str:
     return source.name if source.suffix.lower() in stills.WRITABLE else f"{source.name}.png"
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def natural(path: Path) -> list[tuple[int, str]]:
     """Orders frame10 after frame9."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
