@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.library import wrap_triton
 from torch.nn import functional
 
-from i2i_rt.kernels import fused
+from i2i_rt.kernels import fused, statistics
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
 from i2i_rt.kernels.layout import dense, memory_format
@@ -61,7 +61,7 @@ def norm_act(
         upsample: writes every value four times, for twice the height and width.
         pad: how many reflected rows and columns are written round the result.
     """
-    if fused.chosen("norm_act", x):
+    if fused.chosen("norm_act", x) and not statistics.replaced():
         result: Tensor = torch.ops.i2i_rt.norm_act(
             x, weight, bias, residual, mask, eps, slope, one_plus, by_variance, upsample, pad
         )
@@ -134,6 +134,9 @@ def after_norm(
 
 def _instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Computes in float32 at least; graphs that are exported in half precision carry the same two casts."""
+    moments = statistics.taken(x)
+    if moments is not None:
+        return statistics.scaled(x, moments, weight, bias, eps)
     if x.dtype in (torch.float16, torch.bfloat16):
         wide_weight, wide_bias = (None if part is None else part.float() for part in (weight, bias))
         return functional.instance_norm(x.float(), None, None, wide_weight, wide_bias, eps=eps).to(x.dtype)
@@ -142,7 +145,11 @@ def _instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: f
 
 def _by_variance(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     wide = x if x.dtype == torch.float64 else x.float()
-    variance, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)
+    moments = statistics.taken(x)
+    if moments is None:
+        variance, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)
+    else:
+        mean, variance = moments
     y = wide - mean
     y = y if weight is None else weight.to(wide.dtype)[..., None, None] * y
     y = y / variance.clamp_min(eps)

@@ -39,6 +39,11 @@ def using(source: Source) -> Iterator[None]:
         _current.source = None
 
 
+def replaced() -> bool:
+    """Says whether norms take other statistics than each image's own, which no kernel does."""
+    return _current.source is not None
+
+
 def taken(x: Tensor, axes: tuple[int, ...] = (2, 3), *, correction: int = 0) -> tuple[Tensor, Tensor] | None:
     """Gives the mean and the variance that `[N, C, H, W]` is normalised with; None: its own.
 

@@ -5,7 +5,8 @@ import threading
 import pytest
 import torch
 
-from i2i_rt.kernels import instance_norm, statistics
+from i2i_rt.kernels import fused, instance_norm, statistics
+from i2i_rt.kernels.norm_act import norm_act
 
 
 def image(seed: int) -> torch.Tensor:
@@ -29,6 +30,22 @@ def test_norms_keep_what_was_recorded() -> None:
         brighter = instance_norm(first + 1)
     deviation = first.var((2, 3), correction=0, keepdim=True).sqrt()
     torch.testing.assert_close(brighter - own[0], (1 / deviation).expand_as(first), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("by_variance", [False, True])
+@pytest.mark.parametrize("mode", ["off", "export"])
+def test_the_fused_norm_takes_them_too(mode: fused.Mode, by_variance: bool) -> None:
+    x, weight, mask = image(0), image(1)[:, :, 0, 0], image(2)
+    options = {"mask": mask, "one_plus": True, "slope": 0.2, "by_variance": by_variance, "pad": 1}
+    recorder = statistics.Recorder()
+    with fused.mode(mode), statistics.using(recorder):
+        norm_act(x, weight, **options)
+    with fused.mode(mode), statistics.using(statistics.Constants(recorder.statistics())):
+        same = norm_act(x, weight, **options)
+    with fused.mode(mode), statistics.using(statistics.Constants(recorder.statistics())):
+        brighter = norm_act(x + 1 / mask, weight, **options)
+    torch.testing.assert_close(same, norm_act(x, weight, **options), rtol=1e-5, atol=1e-5)
+    assert (brighter - same).abs().min() > 0, "its own mean would have taken the brightness away"
 
 
 def test_a_norm_too_many_is_an_error() -> None:
