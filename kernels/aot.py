@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 CAPABILITIES = (80, 90, 100)  # A100, H100, B200
-OPERATORS = ("frame", "spade_table", "norm_act")  # modules of this package that have BUILDS
+OPERATORS = (  # modules of this package that have BUILDS
+    "frame",
+    "norm_act",
+    "spade_table",
+    "spade_layout",
+    "spade_hidden",
+    "spade_conv_modulate",
+    "spade_boundary",
+)
 INSTRUCTIONS = ("LDG.E.128", "LDG.E.64", "LDG.E.U16", "STG.E.128", "STG.E.64", "HGMMA", "HMMA", "LDL", "STL")
 
 
