@@ -3,6 +3,21 @@
 from i2i_rt.kernels.frame import frame_in, frame_out
 from i2i_rt.kernels.instance_norm import instance_norm
 from i2i_rt.kernels.norm_act import norm_act, norm_act_edged
+from i2i_rt.kernels.spade_boundary import spade_boundary_conv
+from i2i_rt.kernels.spade_conv_modulate import spade_conv_modulate
+from i2i_rt.kernels.spade_hidden import spade_hidden
+from i2i_rt.kernels.spade_layout import spade_layout
 from i2i_rt.kernels.spade_table import spade_table_apply
 
-__all__ = ["frame_in", "frame_out", "instance_norm", "norm_act", "norm_act_edged", "spade_table_apply"]
+__all__ = [
+    "frame_in",
+    "frame_out",
+    "instance_norm",
+    "norm_act",
+    "norm_act_edged",
+    "spade_boundary_conv",
+    "spade_conv_modulate",
+    "spade_hidden",
+    "spade_layout",
+    "spade_table_apply",
+]

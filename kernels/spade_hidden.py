@@ -55,10 +55,10 @@ def spade_hidden_reference(
         row, column = divmod(tap, 3)
         total = total + functional.embedding(padded[:, row : row + height, column : column + width], table)
     hidden = functional.relu(total).permute(0, 3, 1, 2)
-    return hidden if symbols is None else hidden * _reached(symbols)[:, None]
+    return hidden if symbols is None else hidden * reached(symbols)[:, None]
 
 
-def _reached(symbols: Tensor) -> Tensor:
+def reached(symbols: Tensor) -> Tensor:
     """Marks the positions `[N, H, W]` within one of a negative symbol."""
     listed = symbols.lt(0).float()[:, None]
     return functional.max_pool2d(listed, 3, 1, 1)[:, 0] > 0
@@ -177,7 +177,7 @@ def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Te
     symbols = launch_spade_layout(labels, None)[0]
     exact = spade_hidden_reference(labels, None, columns.float(), bias, symbols)
     hidden = launch_spade_hidden(labels, None, columns, bias, symbols)
-    yield torch.where(_reached(symbols)[:, None], hidden, 0), exact
+    yield torch.where(reached(symbols)[:, None], hidden, 0), exact
 
 
 fused.register_test("spade_hidden", _test)

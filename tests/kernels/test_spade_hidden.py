@@ -5,8 +5,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from i2i_rt.kernels import fused, spade_hidden
-from i2i_rt.kernels.spade_hidden import launch_spade_hidden, spade_hidden_reference
+from i2i_rt.kernels import fused
+from i2i_rt.kernels.spade_hidden import (
+    _test,
+    launch_spade_hidden,
+    reached,
+    spade_hidden,
+    spade_hidden_reference,
+)
 from i2i_rt.kernels.spade_layout import EDGE, SYMBOLS, launch_spade_layout, symbols_of
 from tests.kernels.checks import DEVICE, DTYPES, assert_described, assert_no_worse, compiled, poisoned
 from tests.kernels.test_spade_layout import label_map
@@ -62,7 +68,7 @@ def test_only_what_borders_need_is_computed() -> None:
         hidden = launch_spade_hidden(labels, edges, columns, bias, symbols)
     expected = spade_hidden_reference(labels, edges, columns, bias, symbols)
     computed = hidden.isfinite().all(1)
-    assert torch.equal(computed, spade_hidden._reached(symbols)) and not computed.all()
+    assert torch.equal(computed, reached(symbols)) and not computed.all()
     assert fused.relative_error(torch.where(computed[:, None], hidden, 0), expected) < 1e-6
     assert not expected[:, :, ~computed[0]].any()
 
@@ -94,12 +100,12 @@ def test_operator_is_described_rightly() -> None:
     assert_described(torch.ops.i2i_rt.spade_hidden.default, (labels, edges, columns.requires_grad_(), bias, None))
     assert_described(torch.ops.i2i_rt.spade_hidden.default, (labels[:, ::2, ::2], None, columns, bias, None))
     with fused.mode("export"):
-        hidden = spade_hidden.spade_hidden(labels, edges, columns, bias)
-    torch.testing.assert_close(hidden, spade_hidden.spade_hidden(labels, edges, columns, bias))
+        hidden = spade_hidden(labels, edges, columns, bias)
+    torch.testing.assert_close(hidden, spade_hidden(labels, edges, columns, bias))
 
 
 def test_own_test_passes() -> None:
-    for actual, expected in spade_hidden._test(torch.device(DEVICE), torch.float16):
+    for actual, expected in _test(torch.device(DEVICE), torch.float16):
         assert fused.relative_error(actual, expected) <= fused.TOLERANCES[torch.float16]
 
 

@@ -5,8 +5,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i_rt.kernels import fused, spade_layout
-from i2i_rt.kernels.spade_layout import BLOCK, launch_spade_layout, spade_layout_reference
+from i2i_rt.kernels import fused
+from i2i_rt.kernels.spade_layout import (
+    BLOCK,
+    _test,
+    launch_spade_layout,
+    spade_layout,
+    spade_layout_reference,
+)
 from tests.kernels.checks import DEVICE, assert_described, compiled, poisoned
 
 SHAPES = {
@@ -72,12 +78,12 @@ def test_operator_is_described_rightly() -> None:
     assert_described(torch.ops.i2i_rt.spade_layout.default, (labels, edges))
     assert_described(torch.ops.i2i_rt.spade_layout.default, (labels[:, ::2, ::2], None))
     with fused.mode("export"):
-        found = spade_layout.spade_layout(labels, edges)
-    assert all(torch.equal(a, b) for a, b in zip(found, spade_layout.spade_layout(labels, edges), strict=True))
+        found = spade_layout(labels, edges)
+    assert all(torch.equal(a, b) for a, b in zip(found, spade_layout(labels, edges), strict=True))
 
 
 def test_own_test_passes() -> None:
-    for actual, expected in spade_layout._test(torch.device(DEVICE), torch.float32):
+    for actual, expected in _test(torch.device(DEVICE), torch.float32):
         assert torch.equal(actual, expected)
 
 
