@@ -22,15 +22,7 @@ from typing import Any
 CAPABILITIES = (80, 90, 100)  # A100, H100, B200
 OPERATORS = (  # modules of this package that have BUILDS
     "frame",
-OPERATORS = (  # modules of this package that have BUILDS
-    "frame",
     "norm_act",
-    "spade_table",
-    "spade_layout",
-    "spade_hidden",
-    "spade_conv_modulate",
-    "spade_boundary",
-)
     "spade_table",
     "spade_layout",
     "spade_hidden",

@@ -15,6 +15,7 @@ from torch.library import wrap_triton
 
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.language import Wrap, plain
+from i2i_rt.kernels.layout import dense, memory_format
 from i2i_rt.kernels.operator import define
 from i2i_rt.kernels.spade_conv_modulate import (
     build,
@@ -24,7 +25,7 @@ from i2i_rt.kernels.spade_conv_modulate import (
 )
 from i2i_rt.kernels.spade_hidden import launch_spade_hidden, reached
 from i2i_rt.kernels.spade_layout import launch_spade_layout
-from i2i_rt.kernels.spade_table import dense, launch_spade_table_apply, spade_table_apply_reference
+from i2i_rt.kernels.spade_table import launch_spade_table_apply, spade_table_apply_reference
 
 
 def spade_boundary_conv(
@@ -116,7 +117,7 @@ def _fake(x: Tensor, *rest: Tensor | float) -> Tensor:
 
 def _cpu(x: Tensor, *rest: Tensor | float) -> Tensor:
     result = spade_boundary_conv_reference(x, *rest)  # type: ignore[arg-type]
-    return result.contiguous(memory_format=torch.channels_last if dense(x)[1] else torch.contiguous_format)
+    return result.contiguous(memory_format=memory_format(x))
 
 
 define(
@@ -142,8 +143,8 @@ def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Te
         factor, bias = torch.rand(2, 2 * channels, device=device, generator=generator) + 0.5
         table = torch.randn(512, 2 * channels, device=device, generator=generator).to(dtype)
         known = torch.where(reached(layout[0])[:, None], hidden, 0)
-        wide = (tensor.double() for tensor in (x, known, weight, factor, bias, table))
-        exact = spade_boundary_conv_reference(*wide, *layout, 0.2)
+        wide = [tensor.double() for tensor in (x, known, weight, factor, bias, table)]
+        exact = spade_boundary_conv_reference(*wide, *layout, 0.2)  # type: ignore[call-arg, arg-type]
         yield launch_spade_boundary_conv(x, hidden, weight, factor, bias, table, *layout, 0.2), exact
 
 

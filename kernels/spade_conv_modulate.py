@@ -19,8 +19,8 @@ from torch.nn import functional
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
+from i2i_rt.kernels.layout import dense, memory_format
 from i2i_rt.kernels.operator import define
-from i2i_rt.kernels.spade_table import dense
 
 
 def spade_conv_modulate(
@@ -244,7 +244,7 @@ def _fake(x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tenso
 
 def _cpu(x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float) -> Tensor:
     result = spade_conv_modulate_reference(x, hidden, weight, factor, bias, slope)
-    return result.contiguous(memory_format=torch.channels_last if dense(x)[1] else torch.contiguous_format)
+    return result.contiguous(memory_format=memory_format(x))
 
 
 define(
