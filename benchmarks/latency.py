@@ -58,6 +58,7 @@ def measure(
     cases: Sequence[Case],
     rule: Rule,
     threads: int | None = None,
+    fused: backends.Fused = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Measures `(backend, precision)` variants and the baselines; what cannot run becomes a row with the reason.
@@ -78,7 +79,7 @@ def measure(
         candidates: list[_Candidate] = []
         for name, precision in dict.fromkeys((*BASELINES, *variants)):
             try:
-                choice = backends.choose(bundle, name, precision)
+                choice = replace(backends.choose(bundle, name, precision), fused=fused)
                 progress(f"{name} {precision}: opening in a new process")
                 worker = stack.enter_context(Worker(bundle.path, choice, threads))
                 candidates.append(_Candidate(worker, worker.open()))

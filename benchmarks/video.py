@@ -20,6 +20,7 @@ from i2i_rt.benchmarks.measure import Timing, current_memory_mib
 from i2i_rt.benchmarks.report import Report, Row
 from i2i_rt.bundle import Bundle
 from i2i_rt.label_maps import colourise
+from i2i_rt.runtime.backends import Fused
 from i2i_rt.spec import LabelInfo
 from i2i_rt.translator import Translator
 from i2i_rt.video.intake import Intake, intake_of
@@ -73,6 +74,7 @@ def measure(
     backend: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    fused: Fused = "auto",
     quick: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
@@ -98,7 +100,9 @@ def measure(
         images = [frame.image for frame in itertools.islice(FrameReader(found), FRAMES_IN_MEMORY)]
         pictures = [intake.resized(intake.from_frame(image), size) for image in images]
         progress("loading the model")
-        with Translator.load(bundle.path, backend=backend, precision=precision, threads=threads) as translator:
+        with Translator.load(
+            bundle.path, backend=backend, precision=precision, threads=threads, fused=fused
+        ) as translator:
             if translator.has_style:
                 translator.current_style = sample_style(bundle)
             translator.warm_up(*size)

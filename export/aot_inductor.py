@@ -15,8 +15,9 @@ import torch
 from i2i_rt.errors import UnsupportedError
 from i2i_rt.export import trace
 from i2i_rt.export.fold import fold
-from i2i_rt.runtime.aot_inductor import key_here, problem
-from i2i_rt.runtime.torch_device import COMPILERS, device_here, placed
+from i2i_rt.runtime import backends
+from i2i_rt.runtime.aot_inductor import key_here
+from i2i_rt.runtime.torch_device import COMPILERS, device_here, kernels_used, placed
 from i2i_rt.spec import StageSpec
 from i2i_rt.stages.baked import Constant
 from i2i_rt.stages.base import Stage
@@ -26,7 +27,9 @@ from i2i_rt.stages.base import Stage
 USUAL = {"N": 2, "H": 256, "W": 320}
 
 
-def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, str]) -> None:
+def build(
+    stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, str], fused: backends.Fused = "auto"
+) -> None:
     """Compiles a stage and writes `file` (`.pt2`), with its key (`.json`) beside it.
 
     Args:
@@ -34,27 +37,25 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
         file: the package.
         precision: "fp32", "bf16" or, for a GPU, "fp16"; statistics of norms are taken in float32.
         metadata: written into the package.
+        fused: whether the fused kernels that pass their tests here are compiled in; there are none for a CPU.
 
     Raises:
-        UnsupportedError: where this machine cannot compile, or not in this precision.
+        UnsupportedError: where there is no compiler.
     """
-    reason = problem("aot-inductor", precision)
-    if reason is None and not any(map(shutil.which, COMPILERS)):
-        reason = "AOTInductor needs a C++ compiler: install g++"
-    if reason is not None:
-        raise UnsupportedError(f"--format aot-inductor --precision {precision}: {reason}")
+    if not any(map(shutil.which, COMPILERS)):
+        raise UnsupportedError("--format aot-inductor needs a C++ compiler: install g++")
     module = placed(copy.deepcopy(stage.module), precision)
     examples = tuple(tensor.to(device_here()) for tensor in trace.examples(stage.spec, _lengths(stage.spec)))
     shapes = trace.dynamic_shapes(stage.spec)
     # the compiler warns of the toolkits that it finds and of its own internals, which nobody who exports can change
-    with torch.no_grad(), warnings.catch_warnings(), trace.quiet("torch"):
+    with torch.no_grad(), kernels_used(fused), warnings.catch_warnings(), trace.quiet("torch"):
         warnings.simplefilter("ignore")
         program = trace.exported(module, examples, shapes)
         if isinstance(module, Constant):
             program = trace.exported(fold(program.module()), examples, shapes)
         options = {"aot_inductor.metadata": dict(metadata)}
         torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=options)
-    key_here(stage.spec.name, precision, metadata["i2i_rt.weights_sha256"]).write(file)
+    key_here(stage.spec.name, precision, metadata["i2i_rt.weights_sha256"], fused).write(file)
 
 
 def _lengths(spec: StageSpec) -> dict[str, int]:

@@ -28,6 +28,7 @@ class Request:
         metadata: to be written into the artifact.
         folder: for what is written on the way.
         engine: what was chosen for TensorRT engines.
+        fused: whether fused kernels are compiled in.
     """
 
     stage: Stage
@@ -35,6 +36,7 @@ class Request:
     metadata: Mapping[str, str]
     folder: Path
     engine: EngineOptions = field(default_factory=EngineOptions)
+    fused: backends.Fused = "auto"
     _graphs: dict[str, Path] = field(default_factory=dict)
 
     def graph(self, precision: str) -> Path:
@@ -72,7 +74,7 @@ def _write_openvino(request: Request, file: Path) -> None:
 
 
 def _write_aot_inductor(request: Request, file: Path) -> None:
-    aot_inductor.build(request.stage, file, precision=request.precision, metadata=request.metadata)
+    aot_inductor.build(request.stage, file, precision=request.precision, metadata=request.metadata, fused=request.fused)
 
 
 def _write_tensorrt(request: Request, file: Path) -> None:
@@ -89,7 +91,7 @@ def _write_tensorrt(request: Request, file: Path) -> None:
 BUILDERS = {
     "onnx": Builder(_write_onnx, ("onnx", "onnxscript"), "train"),
     "openvino": Builder(_write_openvino, ("onnx", "onnxscript", "openvino"), "cpu"),
-    "aot-inductor": Builder(_write_aot_inductor, (), "train"),
+    "aot-inductor": Builder(_write_aot_inductor, (), "train", backend="aot-inductor"),
     "tensorrt": Builder(_write_tensorrt, ("onnx", "onnxscript", "tensorrt"), "gpu", backend="tensorrt"),
 }
 
@@ -99,6 +101,7 @@ def build(
     pairs: Sequence[tuple[Format, str]],
     *,
     engine: EngineOptions | None = None,
+    fused: backends.Fused = "auto",
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Artifact]:
     """Exports a bundle's stages and records the artifacts in it.
@@ -107,6 +110,7 @@ def build(
         bundle: the bundle; its folder gets the files below `artifacts/`.
         pairs: formats with precisions, from `formats.plan`.
         engine: what is chosen for TensorRT engines.
+        fused: whether fused kernels are compiled into what runs on a GPU.
         report: is told of each step.
 
     Raises:
@@ -129,7 +133,7 @@ def build(
                 folder.mkdir(exist_ok=True)
                 made = folder / f"{name}.{precision}{entry.suffix}"
                 metadata = _metadata(bundle, stage, precision, weights)
-                request = Request(stage, precision, metadata, Path(scratch), engine or EngineOptions(), graphs)
+                request = Request(stage, precision, metadata, Path(scratch), engine or EngineOptions(), fused, graphs)
                 BUILDERS[entry.name].write(request, made)
                 artifacts.append(_keep(bundle, made, entry, request, weights, time.perf_counter() - started))
     return artifacts

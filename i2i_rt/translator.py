@@ -46,6 +46,7 @@ class Translator:
         precision: str = "auto",
         threads: int | None = None,
         build: bool = True,
+        fused: backends.Fused = "auto",
     ) -> Self:
         """Opens a bundle in a backend; `auto` takes the fastest verified artifact that this machine can run.
 
@@ -55,6 +56,7 @@ class Translator:
             precision: "fp32", "bf16", "fp16" or "auto".
             threads: CPU threads to compute with; by default the backend's own choice.
             build: whether a TensorRT engine that was built for another machine is built anew, which takes minutes.
+            fused: "off" keeps PyTorch from the fused kernels, which "auto" uses where their tests pass.
 
         Raises:
             BundleError: where the bundle cannot be read, or its system is no translation.
@@ -63,7 +65,7 @@ class Translator:
         bundle = Bundle.open(path)
         if "translate" not in bundle.stages:
             raise UnsupportedError(f"{path} translates nothing; it has the stages {', '.join(bundle.stages)}")
-        choice = replace(backends.choose(bundle, backend, precision), build=build)
+        choice = replace(backends.choose(bundle, backend, precision), build=build, fused=fused)
         return cls(backends.open_session(bundle, choice, threads=threads), choice.reason, bundle)
 
     @property

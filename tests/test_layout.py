@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "importers": {"checkpoint", "tf_checkpoint", "models", "preprocessing", "stages"},
     "training": {"systems", "stages", "models", "preprocessing"},
     "metrics": {"video"},
-    "runtime": {"stages"},
+    "runtime": {"kernels", "stages"},
     "style": {"runtime", "preprocessing"},
     "editing": {"runtime"},
     "translator": {"runtime", "style"},

@@ -106,6 +106,15 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def add_fused_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fused",
+        choices=("auto", "off"),
+        default="auto",
+        help="fused GPU kernels in PyTorch and in what it compiles: auto uses those whose tests pass (default: auto)",
+    )
+
+
 def add_backend_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that every verb which runs a bundle shares."""
     parser.add_argument(
@@ -115,6 +124,7 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=positive, help="CPU threads to compute with (default: the backend's own choice)"
     )
+    add_fused_option(parser)
     parser.add_argument(
         "--no-build",
         action="store_true",

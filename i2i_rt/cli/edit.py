@@ -118,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         threads=arguments.threads,
         build=not arguments.no_build,
+        fused=arguments.fused,
     ) as translator:
         actions[arguments.action](_Desk(bundle, Editor(bundle, translator.session), arguments.size), arguments)
     return 0

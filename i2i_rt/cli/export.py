@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from i2i_rt.cli import add_fused_option
 from i2i_rt.cli.verify import add_gate_options, verify_and_print
 from i2i_rt.errors import I2IError
 
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="comma-separated: what the graphs are written in, fp32, fp16, bf16 (default: fp32)",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not compare the artifacts with the network")
+    add_fused_option(parser)
     add_gate_options(parser)
     engines = parser.add_argument_group("TensorRT engines, which are built on the GPU that they run on")
     engines.add_argument(
@@ -125,8 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
                 return 1
             bundle = changed
             missing = [(entry, precision) for entry, precision in pairs if not _is_exported(model, entry, precision)]
-            build(model, missing, engine=engine, report=status.update)
-        artifacts = build(bundle, pairs, engine=engine, report=status.update)
+            build(model, missing, engine=engine, fused=arguments.fused, report=status.update)
+        artifacts = build(bundle, pairs, engine=engine, fused=arguments.fused, report=status.update)
     console = Console(width=None if sys.stdout.isatty() else 140)
     for artifact in artifacts:
         size = artifact.size_bytes / 1e6

@@ -91,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
                 precision=arguments.precision,
                 threads=arguments.threads,
                 build=not arguments.no_build,
+                fused=arguments.fused,
             )
         )
         check_size(size, translator.fixed_size)

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         threads=arguments.threads,
         build=not arguments.no_build,
+        fused=arguments.fused,
     ) as translator:
         if source == "fit":
             return _fit(arguments, bundle, translator.styles)

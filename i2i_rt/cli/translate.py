@@ -123,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         threads=arguments.threads,
         build=not arguments.no_build,
+        fused=arguments.fused,
     ) as translator:
         check_size(options.size, translator.fixed_size)
         options = replace(options, fixed=translator.fixed_size)

@@ -9,11 +9,13 @@ from i2i_rt.bundle import Artifact, Bundle
 from i2i_rt.errors import BundleError, UnsupportedError
 from i2i_rt.runtime import machine
 from i2i_rt.runtime.artifact_key import ArtifactKey
-from i2i_rt.runtime.backends import Choice, required_artifact
+from i2i_rt.runtime.backends import Choice, Fused, required_artifact
 from i2i_rt.runtime.session import Session
 
 if TYPE_CHECKING:
     from i2i_rt.runtime.torch_device import Runner
+
+FUSED = "fused kernels"  # of a key's options
 
 
 def problem(backend: str, precision: str | None) -> str | None:
@@ -25,7 +27,7 @@ def problem(backend: str, precision: str | None) -> str | None:
     return None
 
 
-def key_here(stage: str, precision: str, weights: str) -> ArtifactKey:
+def key_here(stage: str, precision: str, weights: str, fused: Fused) -> ArtifactKey:
     """Gives the key of a package that is compiled here.
 
     The compiler uses every instruction that the processor has, so a package is for one kind of processor.
@@ -39,7 +41,8 @@ def key_here(stage: str, precision: str, weights: str) -> ArtifactKey:
     else:
         name, capability = machine.cpu_name(), " ".join(machine.cpu_features())
     version = torch.__version__.partition("+")[0]
-    return ArtifactKey(stage, precision, weights, name, capability, "PyTorch", version)
+    options = {} if device_here().type == "cpu" else {FUSED: fused}
+    return ArtifactKey(stage, precision, weights, name, capability, "PyTorch", version, options=options)
 
 
 def artifact_problem(bundle: Bundle, artifact: Artifact) -> str | None:
@@ -47,7 +50,8 @@ def artifact_problem(bundle: Bundle, artifact: Artifact) -> str | None:
     key = ArtifactKey.read(bundle.path / artifact.file)
     if key is None:
         return "its key, the .json file beside it, is missing"
-    return key.difference(key_here(artifact.stage, artifact.precision, artifact.weights_sha256))
+    fused: Fused = "off" if key.options.get(FUSED) == "off" else "auto"
+    return key.difference(key_here(artifact.stage, artifact.precision, artifact.weights_sha256, fused))
 
 
 def open_session(bundle: Bundle, choice: Choice, threads: int | None) -> Session:
@@ -73,10 +77,13 @@ class AotInductorSession(Session):
 
         artifact = required_artifact(self._bundle, self._choice, stage)
         reason = artifact_problem(self._bundle, artifact)
+        key, off = ArtifactKey.read(self._bundle.path / artifact.file), ""
+        if reason is None and self._choice.fused == "off" and key is not None and key.options.get(FUSED) == "auto":
+            reason, off = "fused kernels are compiled into it", " --fused off"
         if reason is not None:
             raise UnsupportedError(
                 f"{artifact.file} cannot be used here: {reason}; run 'i2i-rt export {self._bundle.path} "
-                f"--format aot-inductor --precision {artifact.precision}'"
+                f"--format aot-inductor --precision {artifact.precision}{off}'"
             )
         try:
             # one run at a time is what a session promises, and recording a CUDA graph needs

@@ -4,13 +4,15 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from i2i_rt.bundle import Artifact, Bundle
 from i2i_rt.errors import MissingDependencyError, UnsupportedError, closest
 from i2i_rt.runtime.machine import machine_name
 from i2i_rt.runtime.session import Session
 
+# whether fused kernels compute where they can
+Fused = Literal["auto", "off"]
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -68,6 +70,11 @@ class Choice:
     precision: str
     reason: str
     build: bool = True  # whether an artifact that was compiled for another machine may be compiled anew
+    fused: Fused = "auto"  # of what computes with PyTorch
+
+    def __post_init__(self) -> None:
+        if self.fused not in get_args(Fused):
+            raise UnsupportedError(f"fused is {self.fused!r}; it must be one of {', '.join(get_args(Fused))}")
 
 
 def find(name: str) -> Backend:

@@ -9,7 +9,7 @@ import torch
 from i2i_rt.bundle import Bundle
 from i2i_rt.runtime.backends import Choice
 from i2i_rt.runtime.session import Session
-from i2i_rt.runtime.torch_device import COMPILERS, device_here, device_name, placed, prepare, runner
+from i2i_rt.runtime.torch_device import COMPILERS, device_here, device_name, placed, prepare, runner, switched
 from i2i_rt.stages.table import load_stages
 
 
@@ -37,7 +37,7 @@ class TorchSession(Session):
             # one graph for all sizes would cost speed: a clip has one size; beyond the limit it would run eagerly
             torch._dynamo.config.recompile_limit = 64
             modules = {name: torch.compile(module, dynamic=False) for name, module in modules.items()}  # type: ignore[misc]
-        self._runners = {name: runner(module) for name, module in modules.items()}
+        self._runners = {name: runner(switched(module, choice.fused)) for name, module in modules.items()}
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec = self.stages[stage]

@@ -9,10 +9,14 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from i2i_rt.kernels import fused as fused_kernels
+from i2i_rt.runtime.backends import Fused
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPILERS = (os.environ.get("CXX", "g++"), "clang++", "cl")  # that Inductor calls on a CPU
@@ -58,6 +62,32 @@ def placed(module: nn.Module, precision: str) -> nn.Module:
     module = module.to(device, DTYPES[precision])
     # the overload with a memory format alone is missing in PyTorch's annotations
     return module.to(memory_format=torch.channels_last) if device.type == "cuda" else module  # type: ignore[call-overload, no-any-return]
+
+
+def kernels_used(fused: Fused) -> AbstractContextManager[None]:
+    """Gives a context in which networks run, or are traced, with the fused kernels that pass their tests, or without.
+
+    A kernel that does not pass is left out, and the log says why.
+    """
+    if fused == "auto":
+        _tested(device_here())
+    return fused_kernels.mode(fused)
+
+
+@functools.cache
+def _tested(device: torch.device) -> None:
+    for operator, reason in fused_kernels.trust(device).items():
+        logger.warning("the fused kernel %s is not used: %s", operator, reason)
+
+
+def switched(function: TensorFunction, fused: Fused) -> TensorFunction:
+    """Gives a function of tensors that runs with the fused kernels, or without."""
+
+    def run(*inputs: Tensor) -> Tensor | tuple[Tensor, ...] | list[Tensor]:
+        with kernels_used(fused):
+            return function(*inputs)
+
+    return run
 
 
 def runner(function: TensorFunction) -> "Runner":

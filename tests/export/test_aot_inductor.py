@@ -124,4 +124,4 @@ def test_missing_compiler_is_a_sentence(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert main(["export", str(bundle.path), "--format", "aot-inductor"]) == 2
-    assert "AOTInductor needs a C++ compiler: install g++" in capsys.readouterr().err
+    assert "--format aot-inductor needs a C++ compiler: install g++" in capsys.readouterr().err
