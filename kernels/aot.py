@@ -28,6 +28,9 @@ OPERATORS = (  # modules of this package that have BUILDS
     "spade_hidden",
     "spade_conv_modulate",
     "spade_boundary",
+    "modulated_conv",
+    "conv_epilogue",
+    "blur_epilogue",
 )
 INSTRUCTIONS = ("LDG.E.128", "LDG.E.64", "LDG.E.U16", "STG.E.128", "STG.E.64", "HGMMA", "HMMA", "LDL", "STL")
 

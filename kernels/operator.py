@@ -28,7 +28,7 @@ def define(
         setup_context: keeps what the gradient needs, as `torch.library.register_autograd` describes.
         backward: computes the gradient.
         gradient_of: instead of these two: a function in plain PyTorch, of the same arguments, that is computed again
-            when its gradient is asked for.
+            when its gradient is asked for, and that can be differentiated twice.
     """
     operator: Any = triton_op(f"i2i_rt::{name}", launch, mutates_args={})
     operator.register_fake(fake)
@@ -49,15 +49,16 @@ def _computed_again(function: Callable[..., Tensor]) -> Callable[..., Any]:
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad
         inputs = [rest if kept is None else kept for kept, rest in zip(ctx.saved_tensors, ctx.rest, strict=True)]
+        again = torch.is_grad_enabled()  # the gradient's own gradient will be asked for
         with torch.enable_grad():
-            inputs = [
-                value.detach().requires_grad_() if wanted else value
-                for value, wanted in zip(inputs, needed, strict=True)
-            ]
+            if not again:
+                inputs = [
+                    value.detach().requires_grad_() if wanted else value
+                    for value, wanted in zip(inputs, needed, strict=True)
+                ]
             result = function(*inputs)
-        found = iter(
-            torch.autograd.grad(result, [v for v, wanted in zip(inputs, needed, strict=True) if wanted], gradient)
-        )
+        differentiated = [value for value, wanted in zip(inputs, needed, strict=True) if wanted]
+        found = iter(torch.autograd.grad(result, differentiated, gradient, create_graph=again))
         return tuple(next(found) if wanted else None for wanted in needed)
 
     return backward

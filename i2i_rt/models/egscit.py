@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.kernels import statistics
-from i2i_rt.models.norm import tiled
+from i2i_rt.kernels import statistics, tiled
 from i2i_rt.models.tensorflow import AffineInstanceNorm, AnySameConv2d, to_torch
 
 Domain = Literal["A", "B"]

@@ -7,20 +7,18 @@ has a fast kernel for; nothing is grouped by picture, so the batch can be dynami
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from i2i_rt.models.norm import tiled
+from i2i_rt.kernels import blur_epilogue, conv_epilogue, fused, modulated_conv2d, unit_filters
+from i2i_rt.kernels.modulated_conv import HUNDRED, Norm
 from i2i_rt.models.resample import Blur
 
 BLUR_TAPS = (1, 3, 3, 1)
-# The papers add 1e-8 to squares that they divide by. ONNX's optimizer takes that for nothing, and zeros become NaN;
-# a hundredfold above and below the line makes it 1e-4.
-HUNDRED = 100.0
 Edges = Literal["zeros", "reflect", "none"]
 
 
@@ -32,38 +30,6 @@ def unit(x: Tensor) -> Tensor:
     """Scales `[N, C, …]` to length one over the channels; computed and given in float32."""
     x = HUNDRED * x.float()
     return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-4)
-
-
-def unit_filters(weight: Tensor) -> Tensor:
-    """Scales filters `[O, C, K, K]` of variance one to length one each, in float32 inside: a constant of the graph."""
-    wide = weight.float() / math.sqrt(weight[0].numel())
-    return (wide * torch.rsqrt(wide.square().sum((1, 2, 3), keepdim=True) + 1e-8)).to(weight.dtype)
-
-
-def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool) -> Tensor:
-    """Convolves with filters that a style scales (StyleGAN2, equations 1 and 3), sides kept by zero padding.
-
-    Args:
-        x: `[N, C, H, W]`.
-        weight: `[O, C, K, K]`, K odd, as it is to be used: equalised learning rate is the caller's.
-        style: `[N, C]`, or without demodulation also `[N, C, 1 or H, 1 or W]`.
-        demodulate: whether every output channel is divided by the length of its scaled filter.
-
-    Returns:
-        `[N, O, H, W]` in the dtype of `x`; the demodulation is computed in float32.
-    """
-    if not demodulate:
-        scale = style if style.ndim == 4 else style[:, :, None, None]
-        return functional.conv2d(x * scale.to(x.dtype), weight, padding=weight.shape[-1] // 2)
-    style = style.float()
-    if x.dtype == torch.float16:
-        # the result does not change with the style's size, and x * style could leave float16's range
-        style = style / style.abs().amax(1, keepdim=True)
-    energy = weight.float().square().sum((2, 3))  # [O, C]
-    wide = HUNDRED * style
-    inverse = HUNDRED * torch.rsqrt(functional.linear(wide.square(), energy) + 1e-4)  # [N, O]
-    y = functional.conv2d(x * style.to(x.dtype)[:, :, None, None], weight, padding=weight.shape[-1] // 2)
-    return y * inverse.to(x.dtype)[:, :, None, None]
 
 
 class EqualizedConv(nn.Module):
@@ -110,13 +76,16 @@ class EqualizedConv(nn.Module):
         elif edges == "reflect":
             self.reflected = size // 2
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Gives `[N, O, H', W']`; an activated layer adds a residual of that shape, over sqrt(2)."""
         if self.blur is not None:
             x = self.blur(x)
         if self.reflected:
             x = functional.pad(x, (self.reflected,) * 4, mode="reflect")
-        x = functional.conv2d(x, self.weight * self.scale, self.bias, self.stride, self.padding)
-        return activate(x) if self.activated else x
+        weight = self.weight if self.scale == 1 else self.weight * self.scale
+        late = self.activated and fused.chosen("conv_epilogue", x)  # there the bias costs nothing
+        x = functional.conv2d(x, weight, None if late else self.bias, self.stride, self.padding)
+        return conv_epilogue(x, self.bias if late else None, residual=residual) if self.activated else x
 
 
 class EqualizedLinear(nn.Module):
@@ -126,9 +95,11 @@ class EqualizedLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, channels))
         self.bias = nn.Parameter(torch.full((out_channels,), bias))
+        self.divisor = math.sqrt(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight / math.sqrt(self.weight.shape[1]), self.bias)
+        weight = self.weight if self.divisor == 1 else self.weight / self.divisor
+        return functional.linear(x, weight, self.bias)
 
     def as_map(self, code: Tensor) -> Tensor:
         """Gives `[N, O, 1, 1]` for a code `[N, C]`, `[N, O, h, w]` for a code at every place, `[N, C, h, w]`."""
@@ -160,7 +131,7 @@ class EqualizedResidualBlock(nn.Module):
             self.skip = EqualizedConv(channels, out_channels, 1, down=down, taps=taps, bias=False, activated=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
+        result: Tensor = self.conv2(self.conv1(x), self.skip(x))
         return result
 
 
@@ -201,6 +172,7 @@ class StyledConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(1)) if noise else None
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.blur = Blur(out_channels, BLUR_TAPS, (1, 1), gain=4) if up else None
+        self.norm: Norm = "filters"
         pattern = None
         if noise and noise_seed is not None:
             generator = np.random.Generator(np.random.PCG64(noise_seed))
@@ -209,33 +181,48 @@ class StyledConv(nn.Module):
         self.noise: Tensor | None
         self.register_buffer("noise", pattern, persistent=False)
 
-    def forward(self, x: Tensor, code: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        code: Tensor | None = None,
+        noise: Tensor | None = None,
+        *,
+        residual: Tensor | None = None,
+        doubled: bool = False,
+        scale: Tensor | None = None,
+    ) -> Tensor:
         """Gives `[N, O, H, W]`, or twice the sides.
 
         Args:
             x: `[N, C, H, W]`.
-            code: `[N, S]`, or at every place `[N, S, h, w]`, which is stretched over x.
+            code: `[N, S]`, or at every place `[N, S, h, w]`, which is stretched over x; None where `x` is scaled by
+                the style already.
             noise: `[N or 1, 1, H, W]` of the output's size, in place of what is drawn or kept.
+            residual: of the output's shape, is added, over sqrt(2), where the layer keeps the sides.
+            doubled: whether the residual has half the output's sides, and is stretched to them.
+            scale: `[N, O]`, the style of the layer that comes next, which scales the output.
         """
-        if self.modulation is not None:
-            assert code is not None
-            style = HUNDRED * stretched(self.modulation.as_map(code), x).float()
-            x = x * (style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-4)).to(x.dtype)
-        weight = unit_filters(self.weight)
-        if self.blur is None:
-            x = functional.conv2d(x, weight, padding=1)
-        else:
-            x = self.blur(functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
-        if self.noise_strength is not None:
-            x = self._with_noise(x, self.noise_strength, noise)
-        return activate(x + self.bias[:, None, None])
+        style = None if self.modulation is None or code is None else self.style(code, x)
+        noise = self._noise(x) if noise is None else noise
+        x = modulated_conv2d(x, self.weight, style, norm=self.norm, up=self.blur is not None)
+        strength = None if noise is None else self.noise_strength
+        more: dict[str, Any] = {"noise": noise, "strength": strength, "scale": scale}
+        if self.blur is not None:
+            return blur_epilogue(x, self.blur.kernel, self.blur.padding, self.bias, **more)
+        return conv_epilogue(x, self.bias, residual=residual, doubled=doubled, **more)
 
-    def _with_noise(self, x: Tensor, strength: Tensor, noise: Tensor | None) -> Tensor:
-        if noise is None and self.training:
-            noise = torch.randn_like(x[:, :1])
-        elif noise is None and self.noise is not None:
-            noise = tiled(self.noise, x).to(x.dtype)
-        return x if noise is None else x + strength * noise
+    def style(self, code: Tensor, x: Tensor) -> Tensor:
+        """Gives what scales the input `x`, in float32: `[N, C, 1, 1]`, or `[N, C, H, W]` for a code at every place."""
+        assert self.modulation is not None
+        style = HUNDRED * stretched(self.modulation.as_map(code), x).float()
+        return style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-4)
+
+    def _noise(self, x: Tensor) -> Tensor | None:
+        """Gives the noise for an input: for each of its images in training, and a period of one for all otherwise."""
+        if self.noise_strength is None or not self.training:
+            return None if self.noise_strength is None else self.noise
+        factor = 1 if self.blur is None else 2
+        return torch.randn((x.shape[0], 1, factor * x.shape[2], factor * x.shape[3]), dtype=x.dtype, device=x.device)
 
 
 def stretched(style: Tensor, like: Tensor) -> Tensor:
@@ -243,3 +230,22 @@ def stretched(style: Tensor, like: Tensor) -> Tensor:
     if style.shape[-2:] == (1, 1):
         return style
     return functional.interpolate(style, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def settle(network: nn.Module) -> None:
+    """Scales the weights of a network's layers once and for all, in place, where training scales them in every run.
+
+    A transposed convolution's weights are stored as such a convolution reads them, by input channel and channels last.
+    """
+    for layer in network.modules():
+        if isinstance(layer, EqualizedConv):
+            layer.weight.data *= layer.scale
+            layer.scale = 1
+        elif isinstance(layer, EqualizedLinear):
+            layer.weight.data /= layer.divisor
+            layer.divisor = 1
+        elif isinstance(layer, StyledConv) and layer.norm == "filters":
+            layer.weight.data, layer.norm = unit_filters(layer.weight.data), "none"
+            if layer.blur is not None:
+                turned = layer.weight.data.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+                layer.weight.data = turned.transpose(0, 1)

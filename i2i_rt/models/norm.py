@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from i2i_rt.kernels import instance_norm
+from i2i_rt.kernels import instance_norm, tiled
 
 Norm = Literal["instance", "batch"]
 Statistics = Literal["image", "running"]
@@ -170,9 +170,3 @@ class FixedDropout(nn.Module):
         if self.mask is None:
             return x
         return x * (tiled(self.mask, x) * 2).to(x.dtype)
-
-
-def tiled(pattern: Tensor, like: Tensor) -> Tensor:
-    """Repeats `[1, C, P, P]` periodically to the height and width of `like` `[N, C, H, W]`."""
-    rows, columns = (torch.arange(length, device=like.device) % pattern.shape[-1] for length in like.shape[-2:])
-    return pattern[:, :, rows][:, :, :, columns]

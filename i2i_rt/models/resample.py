@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from i2i_rt.kernels import blur
+
 
 def binomial_filter(taps: tuple[int, ...]) -> Tensor:
     """Gives the normalised outer product of `taps`, `[T, T]`."""
@@ -26,15 +28,13 @@ class Blur(nn.Module):
         reflect: bool = False,
     ) -> None:
         super().__init__()
-        self.stride, self.padding, self.mode = stride, padding, "reflect" if reflect else "constant"
+        self.stride, self.padding, self.reflect = stride, padding, reflect
         kernel = binomial_filter(taps) * gain
         self.register_buffer("kernel", kernel.repeat(channels, 1, 1, 1), persistent=False)
         self.kernel: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        before, after = self.padding
-        x = functional.pad(x, (before, after, before, after), mode=self.mode)
-        return functional.conv2d(x, self.kernel, stride=self.stride, groups=x.shape[1])
+        return blur(x, self.kernel, self.padding, stride=self.stride, reflect=self.reflect)
 
 
 class BlurPool(nn.Module):
@@ -46,8 +46,7 @@ class BlurPool(nn.Module):
         self.kernel: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.pad(x, (1, 1, 1, 1), mode="reflect")
-        return functional.conv2d(x, self.kernel, stride=2, groups=x.shape[1])
+        return blur(x, self.kernel, (1, 1), stride=2, reflect=True)
 
 
 class BilinearUpsample(nn.Module):

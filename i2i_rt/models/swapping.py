@@ -14,16 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.kernels import modulated_conv2d
 from i2i_rt.models.modulated import (
     EqualizedConv,
     EqualizedLinear,
     EqualizedResidualBlock,
     StyledConv,
-    modulated_conv2d,
     stretched,
     unit,
 )
-from i2i_rt.models.resample import BilinearUpsample
 
 ENCODER_TAPS = (1, 2, 1)
 
@@ -141,11 +140,18 @@ class StyledBlock(nn.Module):
         self.skip: nn.Module = nn.Identity()
         if channels != out_channels:
             self.skip = EqualizedConv(channels, out_channels, 1, bias=up, activated=up)
-        self.enlarge: nn.Module = BilinearUpsample() if up else nn.Identity()
+        self.up = up
 
-    def forward(self, x: Tensor, texture: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
-        result: Tensor = self.conv2(self.conv1(x, texture, noise[0]), texture, noise[1])
-        result = (result + self.enlarge(self.skip(x))) / math.sqrt(2)
+    def forward(
+        self, x: Tensor, texture: Tensor, noise: Sequence[Tensor | None], scale: Tensor | None = None
+    ) -> Tensor:
+        """Gives `[N, O, H, W]`, or twice the sides; `scale` `[N, O]` scales it for the layer that comes next."""
+        between: Tensor | None = None
+        if texture.ndim == 2:  # the first convolution gives what the second one takes, scaled by its style
+            between = self.conv2.style(texture, x)[:, :, 0, 0]
+        y = self.conv1(x, texture, noise[0], scale=between)
+        code = texture if between is None else None
+        result: Tensor = self.conv2(y, code, noise[1], residual=self.skip(x), doubled=self.up, scale=scale)
         return result
 
 
@@ -172,9 +178,10 @@ class ToRGB(nn.Module):
         self.modulation = EqualizedLinear(texture_channels, channels, bias=1.0)
         self.scale = 1 / math.sqrt(channels)
 
-    def forward(self, x: Tensor, texture: Tensor) -> Tensor:
-        style = stretched(self.modulation.as_map(texture), x)
-        return modulated_conv2d(x, self.weight * self.scale, style, demodulate=False) + self.bias[:, None, None]
+    def forward(self, x: Tensor, texture: Tensor | None) -> Tensor:
+        """Gives `[N, O, H, W]`; without a texture, `x` is modulated already."""
+        style = None if texture is None else stretched(self.modulation.as_map(texture), x)
+        return modulated_conv2d(x, self.weight * self.scale, style) + self.bias[:, None, None]
 
 
 class SwappingGenerator(nn.Module):
@@ -212,9 +219,12 @@ class SwappingGenerator(nn.Module):
         structure, texture = unit(structure).to(dtype), unit(texture).to(dtype)
         maps = dict(zip(self.noisy_layers(), noise, strict=True)) if noise is not None else {}
         x = self.modulation(structure, texture)
+        # one style for all places: the last block gives what `to_rgb` takes, scaled by its style
+        scale: Tensor | None = self.to_rgb.modulation(texture) if texture.ndim == 2 else None
         for block in (*self.head, *self.up):
-            x = block(x, texture, [maps.get(layer) for layer in (block.conv1, block.conv2)])
-        result: Tensor = self.to_rgb(x, texture)
+            last = scale if block is self.up[-1] else None
+            x = block(x, texture, [maps.get(layer) for layer in (block.conv1, block.conv2)], last)
+        result: Tensor = self.to_rgb(x, texture if scale is None else None)
         return result
 
     def noisy_layers(self) -> list[nn.Module]:

@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from i2i_rt.errors import I2IError
-from i2i_rt.models.modulated import StyledConv, modulated_conv2d
+from i2i_rt.kernels import modulated_conv2d
+from i2i_rt.kernels.modulated_conv import Norm
+from i2i_rt.models.modulated import StyledConv, settle
 from i2i_rt.models.swapping import SwappingEncoder, SwappingEncoderConfig, SwappingGenerator, SwappingGeneratorConfig
 from i2i_rt.models.swapping_discriminators import crops
 from tests.small.swapping import STRUCTURE, TEXTURE, networks
@@ -29,9 +31,9 @@ def own_filters(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool) -> T
     return y.unflatten(1, (batch, -1))[0]
 
 
-@pytest.mark.parametrize("demodulate", [True, False])
+@pytest.mark.parametrize("norm", ["styled", "none"])
 @pytest.mark.parametrize("size", [1, 3])
-def test_scaling_the_input_is_the_same_as_scaling_the_filters(size: int, demodulate: bool) -> None:
+def test_scaling_the_input_is_the_same_as_scaling_the_filters(size: int, norm: Norm) -> None:
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
@@ -40,7 +42,7 @@ def test_scaling_the_input_is_the_same_as_scaling_the_filters(size: int, demodul
     tensors = draw(3, 16, 9, 7), draw(8, 16, size, size), draw(3, 16)
     upstream = torch.randn(3, 8, 9, 7, generator=generator)
 
-    mine, reference = modulated_conv2d(*tensors, demodulate), own_filters(*tensors, demodulate)
+    mine, reference = modulated_conv2d(*tensors, norm=norm), own_filters(*tensors, norm == "styled")
 
     pairs = [(mine, reference)]
     pairs += zip(
@@ -54,9 +56,9 @@ def test_scaling_the_input_is_the_same_as_scaling_the_filters(size: int, demodul
 def test_demodulation_survives_reduced_precision(dtype: torch.dtype, error: float) -> None:
     torch.manual_seed(0)
     x, weight, style = torch.randn(2, 512, 6, 6) * 100, torch.randn(8, 512, 3, 3), torch.randn(2, 512) * 1000
-    exact = modulated_conv2d(x, weight, style, True)
+    exact = modulated_conv2d(x, weight, style, norm="styled")
 
-    reduced = modulated_conv2d(x.to(dtype), weight.to(dtype), style, True)
+    reduced = modulated_conv2d(x.to(dtype), weight.to(dtype), style, norm="styled")
 
     assert reduced.dtype == dtype
     assert (reduced.float() - exact).abs().max() <= error * exact.abs().max()
@@ -72,6 +74,19 @@ def test_styled_convolution_is_one_with_filters_of_length_one() -> None:
     expected = functional.leaky_relu(own_filters(x, weight, style, False), 0.2) * math.sqrt(2)
 
     torch.testing.assert_close(layer(x, code), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_are_settled_give_the_same_pictures() -> None:
+    plain, settled = networks(), networks()
+    image = torch.randn(2, 3, 32, 48)
+    for network in settled.values():
+        settle(network)
+    codes = plain["encoder"](image)
+    for ours, theirs in zip(settled["encoder"](image), codes, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(settled["generator"](*codes), plain["generator"](*codes), rtol=1e-4, atol=1e-5)
+    settle(settled["generator"])
+    torch.testing.assert_close(settled["generator"](*codes), plain["generator"](*codes), rtol=1e-4, atol=1e-5)
 
 
 def test_one_texture_everywhere_is_the_same_as_a_map_of_it() -> None:

@@ -1,0 +1,133 @@
+"""A style folded into weights, and the modulated convolution that they are for."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i_rt.kernels import fused, modulated_conv2d
+from i2i_rt.kernels.modulated_conv import (
+    Norm,
+    _test,
+    folding_pays,
+    launch_modulated_weights,
+    modulated_conv2d_reference,
+    modulated_weights_reference,
+)
+from tests.kernels.checks import DEVICE, DTYPES, assert_described, assert_no_worse, compiled, poisoned
+
+SHAPES = {
+    "one weight": (1, 1, 1, 1),
+    "odd": (3, 61, 3, 3),
+    "to RGB": (3, 128, 1, 1),
+    "more than a block": (2, 1024, 3, 3),
+}
+NORMS: tuple[Norm, ...] = ("none", "filters", "styled")
+STORED = {
+    "contiguous": lambda weight: weight.contiguous(),
+    "channels last": lambda weight: weight.contiguous(memory_format=torch.channels_last),
+    "by input channel": lambda weight: weight.transpose(0, 1).contiguous().transpose(0, 1),
+    "with gaps": lambda weight: weight.repeat_interleave(2, 1)[:, ::2],
+}
+
+
+def inputs(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    weight = torch.randn(shape, device=DEVICE, generator=generator)
+    return weight.to(dtype), (1 + torch.randn(shape[1], device=DEVICE, generator=generator)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_weights_are_scaled_and_normed(shape: tuple[int, ...], norm: Norm, dtype: torch.dtype) -> None:
+    weight, style = inputs(shape, dtype)
+    with poisoned():
+        folded = launch_modulated_weights(weight, style, norm)
+    exact = modulated_weights_reference(weight.double(), style.double(), norm)
+    assert_no_worse(folded, modulated_weights_reference(weight, style, norm), exact)
+    assert torch.equal(folded, launch_modulated_weights(weight, style, norm))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("stored", STORED)
+def test_weights_stay_as_they_are_stored(stored: str, norm: Norm) -> None:
+    weight, style = inputs((4, 5, 3, 3), torch.float32)
+    given = STORED[stored](weight)
+    assert torch.equal(given, weight)
+    folded = launch_modulated_weights(given, style, norm)
+    plain = modulated_weights_reference(weight, style, norm)
+    assert_no_worse(folded, plain, plain.double())
+    assert folded.stride() == torch.ops.i2i_rt.modulated_weights(given, style, norm).stride()
+    if stored == "channels last" or (stored == "by input channel" and norm == "none"):
+        assert folded.stride() == given.stride()
+
+
+def test_large_styles_and_zero_filters_stay_finite() -> None:
+    weight, style = inputs((3, 64, 3, 3), torch.float16)
+    weight[0] = 0
+    folded = launch_modulated_weights(weight, 1000 * style.float(), "styled")
+    exact = modulated_weights_reference(weight.double(), 1000 * style.double(), "styled")
+    assert_no_worse(folded, modulated_weights_reference(weight, 1000 * style.float(), "styled"), exact)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("up", [False, True])
+def test_convolution_is_the_same_in_every_form(up: bool, norm: Norm, batch: int) -> None:
+    weight, _ = inputs((4, 5, 3, 3), torch.float32)
+    generator = torch.Generator(DEVICE).manual_seed(1)
+    x = torch.randn(batch, 5, 8, 7, device=DEVICE, generator=generator)
+    style = torch.randn(batch, 5, device=DEVICE, generator=generator)
+    plain = modulated_conv2d_reference(x, weight, style, norm, up)
+    assert torch.equal(modulated_conv2d(x, weight, style, norm=norm, up=up), plain)
+    for given in (style, style[:, :, None, None]):
+        if given.ndim == 4 and norm == "styled":
+            continue
+        with fused.mode("export"):
+            torch.testing.assert_close(modulated_conv2d(x, weight, given, norm=norm, up=up), plain)
+
+
+def test_style_at_every_place_and_none_at_all_scale_the_input() -> None:
+    weight, _ = inputs((4, 5, 3, 3), torch.float32)
+    x, style = torch.randn(1, 5, 8, 7, device=DEVICE), torch.randn(1, 5, 8, 7, device=DEVICE)
+    for given in (style, None):
+        with fused.mode("export"):
+            ours = modulated_conv2d(x, weight, given, norm="filters")
+        torch.testing.assert_close(ours, modulated_conv2d_reference(x, weight, given, "filters", False))
+
+
+def test_folding_pays_for_images_that_are_larger_than_the_weights() -> None:
+    weight = torch.empty(128, 256, 3, 3)
+    assert folding_pays(torch.empty(1, 256, 64, 64), weight)
+    assert not folding_pays(torch.empty(1, 256, 32, 32), weight)
+
+
+def test_gradient_is_that_of_the_formula() -> None:
+    weight, style = (tensor.requires_grad_() for tensor in inputs((2, 3, 3, 3), torch.float64))
+    for norm in NORMS:
+        if DEVICE == "cpu":
+            assert torch.autograd.gradcheck(torch.ops.i2i_rt.modulated_weights, (weight, style, norm))
+        ours, plain = (
+            torch.autograd.grad(function(weight, style, norm).square().sum(), (weight, style))
+            for function in (torch.ops.i2i_rt.modulated_weights, modulated_weights_reference)
+        )
+        assert all(torch.allclose(a, b) for a, b in zip(ours, plain, strict=True))
+
+
+def test_operator_is_described_rightly() -> None:
+    weight, style = inputs((4, 5, 3, 3), torch.float32)
+    for stored in STORED.values():
+        given = stored(weight).requires_grad_()
+        assert_described(torch.ops.i2i_rt.modulated_weights.default, (given, style, "filters"))
+
+
+def test_own_test_passes() -> None:
+    for dtype in DTYPES:
+        for actual, expected in _test(torch.device(DEVICE), dtype):
+            assert fused.relative_error(actual, expected) <= fused.TOLERANCES[dtype]
+
+
+def test_compiled_code_moves_vectors_and_spills_nothing() -> None:
+    for row in compiled("modulated_conv"):
+        assert row["stack_bytes"] == 0 and row["registers"] <= 128
+        assert row["instructions"]["LDG.E.128"] >= 4 and row["instructions"]["STG.E.128"] >= 4
