@@ -103,11 +103,36 @@ def _norm_bodies() -> list[str]:
     return bodies
 
 
+def _table_bodies() -> list[str]:
+    """Gives the bodies of SPADE's scale and shift by rows of a table, with a leaky ReLU behind it or without one."""
+    lines = """
+        channels = Shape <start = 1, end = 2> (x)
+        any = Constant <value_ints = [-1]> ()
+        size = Concat <axis = 0> (any, channels)
+        rows = Reshape (table, size)
+        one = Constant <value_int = 1> ()
+        step = CastLike (one, index)
+        scale_row = Add (index, index)
+        shift_row = Add (scale_row, step)
+        scale = Gather <axis = 0> (rows, scale_row)
+        shift = Gather <axis = 0> (rows, shift_row)
+        last = Transpose <perm = [0, 2, 3, 1]> (x)
+        scaled = Mul (last, scale)
+        moved = Add (scaled, shift)
+    """
+    inputs, back = "(x, index, table)", "result = Transpose <perm = [0, 3, 1, 2]>"
+    return [
+        f"SpadeTable {inputs} => (result) {{ {lines} {back} (moved) }}",
+        f"SpadeTableAct <slope> {inputs} => (result) {{ {lines} active = LeakyRelu <alpha: float = @slope> (moved)\n"
+        f"{back} (active) }}",
+    ]
+
+
 BODIES = {
     function.name: function
     for function in (
         onnx.parser.parse_function(f'<opset_import: ["": 20], domain: "{DOMAIN}"> {body}')
-        for body in (*FRAMES, *_norm_bodies())
+        for body in (*FRAMES, *_norm_bodies(), *_table_bodies())
     )
 }
 
@@ -170,11 +195,18 @@ def _norm_by_variance(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     return scale * difference / op.Max(variance, op.Constant(value_float=eps)) + shift
 
 
+def _spade_table(x: Any, index: Any, table: Any, slope: float) -> Any:
+    if slope == 1:
+        return OPSET.SpadeTable(x, index, table)
+    return OPSET.SpadeTableAct(x, index, table, slope=slope)
+
+
 # operator of torch.ops.i2i_rt -> what writes its node
 TRANSLATIONS: dict[str, Callable[..., Any]] = {
     "frame_in": lambda frames, dtype: OPSET.FrameIn(frames, to=dtype),
     "frame_out": lambda image: OPSET.FrameOut(image),
     "norm_act": _norm_act,
+    "spade_table_apply": _spade_table,
 }
 
 

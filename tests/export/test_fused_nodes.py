@@ -10,6 +10,8 @@ import torch
 from i2i_rt.export import fused_nodes
 from i2i_rt.export import onnx as export_onnx
 from i2i_rt.export import openvino as export_openvino
+from i2i_rt.kernels import spade_table_apply
+from i2i_rt.spec import Axis, StageSpec, TensorSpec
 from i2i_rt.stages.base import Stage
 from i2i_rt.stages.table import load_stages
 from i2i_rt.testing import tiny_bundle
@@ -99,3 +101,37 @@ def test_nodes_may_say_which_plugin_they_are(graph: Path, tmp_path: Path) -> Non
 
     onnx.save(model, tmp_path / "named.onnx")
     onnxruntime.InferenceSession(tmp_path / "named.onnx", providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize(("slope", "name"), [(1.0, "SpadeTable"), (0.2, "SpadeTableAct")])
+def test_rows_of_a_table_are_looked_up_in_one_node(slope: float, name: str, tmp_path: Path) -> None:
+    import onnxruntime
+
+    class Scaled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = torch.nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: torch.Tensor, index: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+            return spade_table_apply(self.convolution(x), index, table, slope)
+
+    batch, height, width, module = Axis("N"), Axis("H", low=4), Axis("W", low=4), Scaled().eval()
+    spec = StageSpec(
+        "scaled",
+        (
+            TensorSpec("x", "float32", (batch, Axis("C", size=3), height, width)),
+            TensorSpec("index", "int32", (batch, height, width)),
+            TensorSpec("table", "float32", (Axis("U"), Axis("rows", size=8))),
+        ),
+        (TensorSpec("y", "float32", (batch, Axis("C", size=4), height, width)),),
+    )
+    file = tmp_path / "scaled.onnx"
+    export_onnx.build(Stage(spec, module), file, precision="fp32", metadata={})
+    model = onnx.load(file)
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == ["Conv", name]
+    x, index, table = torch.randn(2, 3, 5, 7), torch.randint(0, 9, (2, 5, 7), dtype=torch.int32), torch.randn(9, 8)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    actual = session.run(None, {"x": x.numpy(), "index": index.numpy(), "table": table.numpy()})[0]
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.from_numpy(actual), module(x, index, table), rtol=1e-5, atol=1e-5)
