@@ -4,8 +4,9 @@ The label map scales and shifts the features after every normalisation, position
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -20,6 +21,8 @@ from i2i_rt.models.spectral import fold_spectral_norm
 Upsampling = Literal["normal", "more", "most"]
 # how often the first tensor is doubled until it has the picture's size
 DOUBLINGS: dict[Upsampling, int] = {"normal": 5, "more": 6, "most": 7}
+SLOPE = 0.2  # of every leaky ReLU
+UNKNOWN = 255  # the label of pixels of no known class
 WIDTHS = (16, 16, 16, 8, 4, 2, 1)  # channels after `head_0`, `G_middle_0`, `G_middle_1`, `up_0` …, in widths
 
 
@@ -73,6 +76,23 @@ class SpadeGeneratorConfig:
         return self.first_size[0] * self.multiple, self.first_size[1] * self.multiple
 
 
+def semantics_of(labels: Tensor, edges: Tensor | None, config: SpadeGeneratorConfig, dtype: torch.dtype) -> Tensor:
+    """Gives label maps and edges `[N, H, W]`, uint8, as the network takes them: `[N, S, H, W]` of zeros and ones.
+
+    Comparing with all indices at once needs no scatter, which runtimes have no fast kernel for.
+    """
+    indices = labels.to(torch.int32)
+    classes = config.classes
+    if config.unknown:
+        indices = torch.where(indices == UNKNOWN, torch.full_like(indices, classes), indices)
+        classes += 1
+    numbers = torch.arange(classes, dtype=torch.int32, device=labels.device)[None, :, None, None]
+    semantics = (indices[:, None] == numbers).to(dtype)
+    if edges is None:
+        return semantics
+    return torch.cat([semantics, edges[:, None].to(dtype)], 1)
+
+
 class SpatialNorm(nn.Module):
     """Normalises `[N, C, h, w]`, then scales and shifts every position by what the label map `[N, S, h, w]` says.
 
@@ -95,6 +115,15 @@ class SpatialNorm(nn.Module):
         return result
 
 
+# what a spatial norm and the leaky ReLU behind it, of a slope, make of features; 1: there is none behind it
+Modulate = Callable[[SpatialNorm, Tensor, float], Tensor]
+
+
+def _modulated(semantics: Tensor, norm: SpatialNorm, x: Tensor, slope: float) -> Tensor:
+    result: Tensor = norm(x, semantics)
+    return result if slope == 1 else functional.leaky_relu(result, slope)
+
+
 class SpadeBlock(nn.Module):
     """A residual block with spatial norms (figure 4): two 3x3 convolutions, and a 1x1 where the widths differ."""
 
@@ -106,12 +135,11 @@ class SpadeBlock(nn.Module):
         self.norm_s = SpatialNorm(config, before) if before != after else None
         self.conv_s = nn.Conv2d(before, after, 1, bias=False) if before != after else None
 
-    def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
-        semantics = functional.interpolate(semantics, size=x.shape[2:], mode="nearest")
-        inner = self.conv_0(functional.leaky_relu(self.norm_0(x, semantics), 0.2))
-        inner = self.conv_1(functional.leaky_relu(self.norm_1(inner, semantics), 0.2))
+    def forward(self, x: Tensor, modulate: Modulate) -> Tensor:
+        inner = self.conv_0(modulate(self.norm_0, x, SLOPE))
+        inner = self.conv_1(modulate(self.norm_1, inner, SLOPE))
         if self.norm_s is not None and self.conv_s is not None:
-            x = self.conv_s(self.norm_s(x, semantics))
+            x = self.conv_s(modulate(self.norm_s, x, 1))
         result: Tensor = x + inner
         return result
 
@@ -142,24 +170,37 @@ class SpadeGenerator(nn.Module):
 
     def forward(self, semantics: Tensor, style: Tensor | None = None) -> Tensor:
         """`style` `[N, Z]` is the code of a generator that was trained with a VAE."""
-        x = self.start(semantics, style)
+
+        def modulation(size: torch.Size) -> Modulate:
+            return partial(_modulated, functional.interpolate(semantics, size=size, mode="nearest"))
+
+        return self.finish(self.start(semantics, style), modulation)
+
+    def finish(self, x: Tensor, modulation: Callable[[torch.Size], Modulate]) -> Tensor:
+        """Makes pictures of the first tensor; `modulation` is asked for what modulates features of a size."""
         for index, block in enumerate(self.blocks):
             if self.doubles_before(index):
                 x = functional.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(x, semantics)
-        return torch.tanh(self.last(functional.leaky_relu(x, 0.2)))
+            x = block(x, modulation(x.shape[2:]))
+        return torch.tanh(self.last(functional.leaky_relu(x, SLOPE)))
 
     def start(self, semantics: Tensor, style: Tensor | None) -> Tensor:
         """Gives the first tensor `[N, 16 * width, h, w]`."""
-        size = self.config.first_size
         if self.config.style:
-            if style is None or size is None:
-                raise ValueError("a generator with a VAE needs a style")
-            made: Tensor = self.first(style.to(self.last.weight.dtype))
-            return made.view(-1, WIDTHS[0] * self.config.width, *size)
-        height, width = size or (semantics.shape[2] // self.multiple, semantics.shape[3] // self.multiple)
+            return self.start_from_style(style)
+        height, width = self.config.first_size or (
+            semantics.shape[2] // self.multiple,
+            semantics.shape[3] // self.multiple,
+        )
         result: Tensor = self.first(functional.interpolate(semantics, size=(height, width), mode="nearest"))
         return result
+
+    def start_from_style(self, style: Tensor | None) -> Tensor:
+        size = self.config.first_size
+        if style is None or size is None:
+            raise ValueError("a generator with a VAE needs a style")
+        made: Tensor = self.first(style.to(self.last.weight.dtype))
+        return made.view(-1, WIDTHS[0] * self.config.width, *size)
 
     def doubles_before(self, index: int) -> bool:
         """Says whether the features are doubled in size before a block."""

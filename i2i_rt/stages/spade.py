@@ -1,33 +1,14 @@
 """Stages of SPADE: label maps to pictures, and pictures to styles where the generator was trained with a VAE."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor, nn
 
-from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig
+from i2i_rt.models.spade import SpadeGenerator, semantics_of
 from i2i_rt.models.spade_encoder import SpadeEncoder
+from i2i_rt.models.spade_fused import FusedSpade
 from i2i_rt.spec import Axis, StageSpec, TensorSpec, frames_spec
 from i2i_rt.stages.base import Stage, to_frames, to_image, vector_spec
-
-UNKNOWN = 255
-
-
-def semantics_of(labels: Tensor, edges: Tensor | None, config: SpadeGeneratorConfig, dtype: torch.dtype) -> Tensor:
-    """Gives label maps and edges `[N, H, W]`, uint8, as the network takes them: `[N, S, H, W]` of zeros and ones.
-
-    Comparing with all indices at once needs no scatter, which runtimes have no fast kernel for.
-    """
-    indices = labels.to(torch.int32)
-    classes = config.classes
-    if config.unknown:
-        indices = torch.where(indices == UNKNOWN, torch.full_like(indices, classes), indices)
-        classes += 1
-    numbers = torch.arange(classes, dtype=torch.int32, device=labels.device)[None, :, None, None]
-    semantics = (indices[:, None] == numbers).to(dtype)
-    if edges is None:
-        return semantics
-    return torch.cat([semantics, edges[:, None].to(dtype)], 1)
 
 
 class Translate(nn.Module):
@@ -39,10 +20,19 @@ class Translate(nn.Module):
     def __init__(self, generator: SpadeGenerator) -> None:
         super().__init__()
         self.generator = generator
+        self.fused = FusedSpade()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Translate":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.generator.last.weight.device.type == "cuda":
+            self.fused.fold(self.generator)
+        return self
 
     def forward(self, labels: Tensor, second: Tensor | None = None, third: Tensor | None = None) -> Tensor:
         config = self.generator.config
         edges, style = (second, third) if config.edges else (None, second)
+        if self.fused.chosen(self.generator):
+            return to_frames(self.fused(self.generator, labels, edges, style))
         semantics = semantics_of(labels, edges, config, self.generator.last.weight.dtype)
         return to_frames(self.generator(semantics, style))
 

@@ -16,10 +16,9 @@ from i2i_rt.checkpoint import read_state
 from i2i_rt.importers.base import Options, load_weights
 from i2i_rt.importers.spade import read, read_encoder
 from i2i_rt.models import multiscale
-from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig
+from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig, semantics_of
 from i2i_rt.preprocessing import Preprocessing, to_unit_range
 from i2i_rt.spec import LabelInfo
-from i2i_rt.stages.spade import semantics_of
 from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
