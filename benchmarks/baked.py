@@ -17,7 +17,8 @@ from torch import nn
 
 from i2i_rt.benchmarks.environment import environment
 from i2i_rt.benchmarks.inputs import sample_inputs
-from i2i_rt.benchmarks.measure import FULL, QUICK, Rule, Timing, repeat
+from i2i_rt.benchmarks.measure import FULL, QUICK, Rule
+from i2i_rt.benchmarks.pairs import RUNS, timed
 from i2i_rt.benchmarks.report import Report, Row
 from i2i_rt.bundle import Bundle, Provenance
 from i2i_rt.export import bake, build, flops, formats
@@ -30,7 +31,6 @@ from i2i_rt.runtime.backends import BACKENDS, Choice
 from i2i_rt.spec import StyleInfo
 
 SIZE = 256
-RUNS = (("openvino", "fp32"), ("openvino", "bf16"), ("onnxruntime", "fp32"))
 
 
 def starganv2(width: int) -> Imported:
@@ -73,7 +73,7 @@ def measure(system: str, width: int, folder: Path, rule: Rule) -> list[Row]:
     rows = []
     for name, precision in RUNS:
         if backends.problem(BACKENDS[name], precision) is None:
-            timings = _timed(model, constant, inputs, Choice(BACKENDS[name], precision, ""), rule)
+            timings = timed(model, constant, inputs, Choice(BACKENDS[name], precision, ""), rule)
             for label, bundle, timing in zip((system, f"{system} baked"), (model, constant), timings, strict=True):
                 ratios = {} if bundle is model else {"not baked": timings[0].p50_ms / timing.p50_ms}
                 note = f"{cost[bundle.path] / 1e9:.4f} G multiply-accumulates"
@@ -81,22 +81,6 @@ def measure(system: str, width: int, folder: Path, rule: Rule) -> list[Row]:
                     Row(name, label, precision, SIZE, SIZE, 1, timing, 1000 / timing.mean_ms, ratios=ratios, note=note)
                 )
     return rows
-
-
-def _timed(
-    model: Bundle, constant: Bundle, inputs: dict[str, np.ndarray], choice: Choice, rule: Rule
-) -> tuple[Timing, Timing]:
-    with backends.open_session(model, choice) as full, backends.open_session(constant, choice) as baked:
-        rest = {tensor.name: inputs[tensor.name] for tensor in constant.stages["translate"].inputs}
-        runs = (lambda: full.run("translate", inputs), lambda: baked.run("translate", rest))
-        samples: tuple[list[list[float]], list[list[float]]] = ([], [])
-        for run in runs:
-            repeat(run, runs=rule.warmup_runs, seconds=rule.warmup_s)
-        for _ in range(rule.rounds):
-            for run, taken in zip(runs, samples, strict=True):
-                run()
-                taken.append(repeat(run, runs=rule.runs_per_round, seconds=rule.seconds_per_round))
-    return Timing.of(samples[0]), Timing.of(samples[1])
 
 
 def _multiplications(bundle: Bundle, inputs: dict[str, np.ndarray]) -> int:
