@@ -13,13 +13,16 @@ from torch import Tensor
 from torch.library import wrap_triton
 from torch.nn import functional
 
-from i2i_rt.kernels import fused
+from i2i_rt.kernels import cupy_module, fused
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
 from i2i_rt.kernels.layout import dense, memory_format
 from i2i_rt.kernels.operator import define
 
 BLOCK_P, BLOCK_C = 64, 64
+CUDA = "spade_table_apply.cuda"  # the kernel in CUDA C++, for eager PyTorch and channels-last
+VECTOR_BYTES, THREADS, BATCH = 16, 256, 2
+INDICES = {torch.int8: "signed char", torch.int16: "short", torch.int32: "int"}
 
 
 def spade_table_apply(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
@@ -82,9 +85,12 @@ def _spade_table_apply_kernel(
 def launch_spade_table_apply(
     x: Tensor, index: Tensor, table: Tensor, slope: float, wrap: Wrap = plain, out: Tensor | None = None
 ) -> Tensor:
-    """Launches the kernel; `out`, stored as `x` is, keeps what it has where the index is negative."""
+    """Launches a kernel; `out`, stored as `x` is, keeps what it has where the index is negative."""
     x, channels_last = dense(x)
     y = torch.empty_like(x) if out is None else out
+    if fused.eager(CUDA, x) and fits_vectors(x):
+        launch_cuda(x, index, table, slope, y)
+        return y
     batch, channels, height, width = x.shape
     plane = height * width
     block_c = min(BLOCK_C, max(16, triton.next_power_of_2(channels)))
@@ -101,6 +107,36 @@ def launch_spade_table_apply(
         block_c,
     )
     return y
+
+
+def fits_vectors(x: Tensor) -> bool:
+    """Says whether the kernel in CUDA C++ can read `x`: in vectors of channels, whose numbers are int32."""
+    _, channels_last = dense(x)
+    return channels_last and x.shape[1] * x.element_size() % VECTOR_BYTES == 0 and x.numel() < 2**31
+
+
+def launch_cuda(x: Tensor, index: Tensor, table: Tensor, slope: float, y: Tensor) -> None:
+    """Launches the kernel in CUDA C++, which writes `y` where the index is not negative."""
+    count = VECTOR_BYTES // x.element_size()
+    vectors = x.numel() // count
+    cupy_module.launch(
+        "spade.cu",
+        entry(x.dtype, index.dtype),
+        (triton.cdiv(vectors, THREADS * BATCH),),
+        THREADS,
+        x,
+        index.contiguous(),
+        table.contiguous(),
+        y,
+        vectors,
+        x.shape[1] // count,
+        float(slope),
+    )
+
+
+def entry(dtype: torch.dtype, index: torch.dtype) -> str:
+    """Names the kernel in CUDA C++ for features and indices of these dtypes."""
+    return f"spade_table_apply<{cupy_module.NAMES[dtype]}, {INDICES[index]}, {VECTOR_BYTES // dtype.itemsize}, {BATCH}>"
 
 
 def _spade_table_apply(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
@@ -136,7 +172,20 @@ def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Te
         yield launch_spade_table_apply(x, index, table, 0.2), exact
 
 
+def _test_cuda(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator(device).manual_seed(0)
+    x = torch.randn(2, 9, 15, 40, device=device, generator=generator).to(dtype).permute(0, 3, 1, 2)
+    table = torch.randn(7, 80, device=device, generator=generator).to(dtype)
+    index = torch.randint(0, 7, (2, 9, 15), device=device, generator=generator)
+    exact = spade_table_apply_reference(x.float(), index, table.float(), 0.2)
+    for kind in INDICES:
+        y = torch.full_like(x, float("nan"))
+        launch_cuda(x, index.to(kind), table, 0.2, y)
+        yield y, exact
+
+
 fused.register_test("spade_table_apply", _test)
+fused.register_test(CUDA, _test_cuda)
 
 BUILDS = tuple(
     Build(
