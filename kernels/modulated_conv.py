@@ -8,7 +8,7 @@ Scaling moves `2e * NCHW` bytes for elements of e bytes. For one image the style
 norm, in one pass: `2e * OCK²` bytes, which is less where the image has more than `OK²` pixels. For several images the
 input is scaled and the weights are shared, since filters of each image's own are a slow grouped convolution. Where what
 comes before the convolution is a `conv_epilogue` or a `blur_epilogue`, its `scale` does the scaling for nothing.
-The convolution itself stays cuDNN's.
+The convolution itself stays cuDNN's. `cuda/modulated_conv.cu` folds with one reading of the weights.
 """
 
 import math
@@ -22,11 +22,13 @@ from torch.nn import functional
 
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.aot import Build
+from i2i_rt.kernels.cupy_module import NAMES, launch
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
 from i2i_rt.kernels.operator import define
 
 Norm = Literal["none", "filters", "styled"]
 
+CUDA_THREADS, CUDA_COUNT, CUDA_VECTORS = 256, 8, (1, 2, 4)  # of a block, a vector, a thread
 BLOCK = 8192  # weights that a program has in registers at once, 32 for each thread of 8 warps
 # The papers add 1e-8 to squares that they divide by. ONNX's optimizer takes that for nothing, and zeros become NaN;
 # a hundredfold above and below the line makes it 1e-4.
@@ -53,12 +55,20 @@ def modulated_conv2d(
     once = style is not None and (style.ndim == 2 or style.shape[-2:] == (1, 1)) and x.shape[0] == 1
     if once and (norm != "none" or folding_pays(x, weight)):
         assert style is not None
-        weight = torch.ops.i2i_rt.modulated_weights(weight, style.flatten(), norm)
+        weight = modulated_weights(weight, style.flatten(), norm)
     else:
         if norm != "none":
-            weight = torch.ops.i2i_rt.modulated_weights(weight, None, norm)
+            weight = modulated_weights(weight, None, norm)
         x = x if style is None else x * _as_map(style).to(x.dtype)
     return _convolved(x, weight, up)
+
+
+def modulated_weights(weight: Tensor, style: Tensor | None, norm: Norm) -> Tensor:
+    """Gives the filters `[O, C, K, K]` of one image's style `[C]`, or of none, normed and stored as `weight` is."""
+    if fused.eager("modulated_weights.cuda", weight) and takes(weight, norm):
+        return launch_modulated_weights_cuda(weight, style, norm)
+    folded: Tensor = torch.ops.i2i_rt.modulated_weights(weight, style, norm)
+    return folded
 
 
 def modulated_conv2d_reference(x: Tensor, weight: Tensor, style: Tensor | None, norm: Norm, up: bool) -> Tensor:
@@ -185,6 +195,39 @@ def launch_modulated_weights(weight: Tensor, style: Tensor | None, norm: str, wr
     return folded
 
 
+def takes(weight: Tensor, norm: str) -> bool:
+    """Says whether the CUDA C++ kernel takes weights: rows that start at vectors and fit into a block's registers."""
+    rows, row_is_channel, _ = rows_of(weight, norm)
+    size = rows.numel() // rows.shape[1 if row_is_channel else 0]
+    return size % CUDA_COUNT == 0 and size <= CUDA_VECTORS[-1] * CUDA_THREADS * CUDA_COUNT
+
+
+def cuda_entry(dtype: torch.dtype, norm: str, row_is_channel: bool, vectors: int) -> str:
+    return f"modulated_weights<{NAMES[dtype]}, {norm.upper()}, {str(row_is_channel).lower()}, {vectors}>"
+
+
+def launch_modulated_weights_cuda(weight: Tensor, style: Tensor | None, norm: str) -> Tensor:
+    """Launches the CUDA C++ kernel, which reads the weights once where Triton's reads them twice for a norm."""
+    weight, row_is_channel, inner = rows_of(weight, norm)
+    folded = torch.empty_like(weight)
+    rows = weight.shape[1] if row_is_channel else weight.shape[0]
+    size = weight.numel() // rows
+    vectors = next(count for count in CUDA_VECTORS if size <= count * CUDA_THREADS * CUDA_COUNT)
+    launch(
+        "modulated_conv.cu",
+        cuda_entry(weight.dtype, norm, row_is_channel, vectors),
+        (rows,),
+        CUDA_THREADS,
+        weight,
+        None if style is None else style.float().contiguous(),
+        folded,
+        size,
+        weight.shape[1],
+        inner,
+    )
+    return folded
+
+
 def _modulated_weights(weight: Tensor, style: Tensor | None, norm: str) -> Tensor:
     return launch_modulated_weights(weight, style, norm, wrap_triton)
 
@@ -219,7 +262,20 @@ def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Te
                 yield launch_modulated_weights(stored, given, norm), exact
 
 
+def _test_cuda(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator(device).manual_seed(0)
+    for channels in (8, 128, 512):
+        weight = torch.randn(8, channels, 3, 3, device=device, generator=generator).to(dtype)
+        style = torch.randn(channels, device=device, generator=generator)
+        last = weight.contiguous(memory_format=torch.channels_last)
+        for stored in (weight, last, last.transpose(0, 1).contiguous().transpose(0, 1)):
+            for norm, given in (("none", style), ("filters", style), ("filters", None), ("styled", style)):
+                exact = modulated_weights_reference(weight.double(), given, norm)
+                yield launch_modulated_weights_cuda(stored, given, norm), exact
+
+
 fused.register_test("modulated_weights", _test)
+fused.register_test("modulated_weights.cuda", _test_cuda)
 
 BUILDS = tuple(
     Build(

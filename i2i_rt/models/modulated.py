@@ -87,6 +87,11 @@ class EqualizedConv(nn.Module):
         x = functional.conv2d(x, weight, None if late else self.bias, self.stride, self.padding)
         return conv_epilogue(x, self.bias if late else None, residual=residual) if self.activated else x
 
+    def settle(self) -> None:
+        """Scales the weight once and for all, in place, where training scales it in every run."""
+        self.weight.data *= self.scale
+        self.scale = 1
+
 
 class EqualizedLinear(nn.Module):
     """Linear layer whose stored weight has variance one; the bias is stored as it is used."""
@@ -100,6 +105,11 @@ class EqualizedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight if self.divisor == 1 else self.weight / self.divisor
         return functional.linear(x, weight, self.bias)
+
+    def settle(self) -> None:
+        """Scales the weight once and for all, in place, where training scales it in every run."""
+        self.weight.data /= self.divisor
+        self.divisor = 1
 
     def as_map(self, code: Tensor) -> Tensor:
         """Gives `[N, O, 1, 1]` for a code `[N, C]`, `[N, O, h, w]` for a code at every place, `[N, C, h, w]`."""
@@ -217,6 +227,17 @@ class StyledConv(nn.Module):
         style = HUNDRED * stretched(self.modulation.as_map(code), x).float()
         return style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-4)
 
+    def settle(self) -> None:
+        """Norms the filters once and for all, in place, where training norms them in every run.
+
+        A transposed convolution's weights are stored as it reads them: by input channel, channels last.
+        """
+        if self.norm == "filters":
+            self.weight.data, self.norm = unit_filters(self.weight.data), "none"
+        if self.blur is not None:
+            turned = self.weight.data.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+            self.weight.data = turned.transpose(0, 1)
+
     def _noise(self, x: Tensor) -> Tensor | None:
         """Gives the noise for an input: for each of its images in training, and a period of one for all otherwise."""
         if self.noise_strength is None or not self.training:
@@ -230,22 +251,3 @@ def stretched(style: Tensor, like: Tensor) -> Tensor:
     if style.shape[-2:] == (1, 1):
         return style
     return functional.interpolate(style, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def settle(network: nn.Module) -> None:
-    """Scales the weights of a network's layers once and for all, in place, where training scales them in every run.
-
-    A transposed convolution's weights are stored as such a convolution reads them, by input channel and channels last.
-    """
-    for layer in network.modules():
-        if isinstance(layer, EqualizedConv):
-            layer.weight.data *= layer.scale
-            layer.scale = 1
-        elif isinstance(layer, EqualizedLinear):
-            layer.weight.data /= layer.divisor
-            layer.divisor = 1
-        elif isinstance(layer, StyledConv) and layer.norm == "filters":
-            layer.weight.data, layer.norm = unit_filters(layer.weight.data), "none"
-            if layer.blur is not None:
-                turned = layer.weight.data.transpose(0, 1).contiguous(memory_format=torch.channels_last)
-                layer.weight.data = turned.transpose(0, 1)

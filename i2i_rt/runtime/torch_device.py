@@ -60,8 +60,19 @@ def placed(module: nn.Module, precision: str) -> nn.Module:
     """
     device = device_here()
     module = module.to(device, DTYPES[precision])
-    # the overload with a memory format alone is missing in PyTorch's annotations
-    return module.to(memory_format=torch.channels_last) if device.type == "cuda" else module  # type: ignore[call-overload, no-any-return]
+    if device.type == "cuda":
+        # the overload with a memory format alone is missing in PyTorch's annotations
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        settle(module)
+    return module
+
+
+def settle(module: nn.Module) -> None:
+    """Computes once what some layers compute from their weights in every run, in place."""
+    for layer in module.modules():
+        once = getattr(layer, "settle", None)
+        if once is not None:
+            once()
 
 
 def kernels_used(fused: Fused) -> AbstractContextManager[None]:

@@ -1,19 +1,35 @@
 """A style folded into weights, and the modulated convolution that they are for."""
 
+import shutil
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from i2i_rt.kernels import fused, modulated_conv2d
+from i2i_rt.kernels import cupy_module, fused, modulated_conv, modulated_conv2d
+from i2i_rt.kernels.aot import CAPABILITIES
 from i2i_rt.kernels.modulated_conv import (
+    CUDA_VECTORS,
     Norm,
     _test,
+    cuda_entry,
     folding_pays,
     launch_modulated_weights,
     modulated_conv2d_reference,
     modulated_weights_reference,
+    takes,
 )
-from tests.kernels.checks import DEVICE, DTYPES, assert_described, assert_no_worse, compiled, poisoned
+from tests.kernels.checks import (
+    DEVICE,
+    DTYPES,
+    assert_described,
+    assert_no_worse,
+    compiled,
+    poisoned,
+    spilled_by_nvcc,
+)
 
 SHAPES = {
     "one weight": (1, 1, 1, 1),
@@ -131,3 +147,52 @@ def test_compiled_code_moves_vectors_and_spills_nothing() -> None:
     for row in compiled("modulated_conv"):
         assert row["stack_bytes"] == 0 and row["registers"] <= 128
         assert row["instructions"]["LDG.E.128"] >= 4 and row["instructions"]["STG.E.128"] >= 4
+
+
+CUDA_ENTRIES = [
+    cuda_entry(dtype, norm, row_is_channel, CUDA_VECTORS[-1])
+    for dtype in DTYPES
+    for norm, row_is_channel in (("none", False), ("none", True), ("filters", False), ("styled", False))
+]
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_cuda_moves_vectors_and_spills_nothing(capability: int) -> None:
+    pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
+    for entry in CUDA_ENTRIES:
+        row = cupy_module.compile_ahead("modulated_conv.cu", entry, capability)
+        assert row["stack_bytes"] == 0 and row["registers"] <= 96, row
+        assert {"LDG.E.128", "STG.E.128"} <= row["instructions"].keys(), row
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_cuda_is_accepted_by_nvcc(tmp_path: Path) -> None:
+    assert set(spilled_by_nvcc("modulated_conv.cu", CUDA_ENTRIES, 90, tmp_path).values()) == {0}
+
+
+def test_cuda_is_launched_with_a_block_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    launches: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(modulated_conv, "launch", lambda *arguments: launches.append(arguments))
+    weight, style = inputs((4, 512, 3, 3), torch.bfloat16)
+    turned = STORED["by input channel"](weight)
+    modulated_conv.launch_modulated_weights_cuda(weight, style, "filters")
+    modulated_conv.launch_modulated_weights_cuda(turned, style, "none")
+    assert [entry for _, entry, *_ in launches] == [
+        "modulated_weights<bf16, FILTERS, false, 4>",
+        "modulated_weights<bf16, NONE, true, 1>",
+    ]
+    assert [(grid, threads) for _, _, grid, threads, *_ in launches] == [((4,), 256), ((512,), 256)]
+    assert [arguments[-3:] for arguments in launches] == [(4608, 512, 9), (36, 512, 1)]
+    assert all(arguments[5].dtype == torch.float32 for arguments in launches)
+
+
+def test_cuda_takes_rows_of_whole_vectors() -> None:
+    assert takes(torch.empty(4, 512, 3, 3), "filters") and takes(torch.empty(3, 128, 1, 1), "none")
+    assert not takes(torch.empty(4, 5, 3, 3), "none") and not takes(torch.empty(4, 1024, 3, 3), "none")
+
+
+@pytest.mark.gpu
+def test_cuda_gives_what_pytorch_gives() -> None:
+    for dtype in DTYPES:
+        for actual, expected in modulated_conv._test_cuda(torch.device("cuda"), dtype):
+            assert fused.relative_error(actual, expected) <= fused.TOLERANCES[dtype]

@@ -10,9 +10,10 @@ from torch.nn import functional
 from i2i_rt.errors import I2IError
 from i2i_rt.kernels import modulated_conv2d
 from i2i_rt.kernels.modulated_conv import Norm
-from i2i_rt.models.modulated import StyledConv, settle
+from i2i_rt.models.modulated import StyledConv
 from i2i_rt.models.swapping import SwappingEncoder, SwappingEncoderConfig, SwappingGenerator, SwappingGeneratorConfig
 from i2i_rt.models.swapping_discriminators import crops
+from i2i_rt.runtime.torch_device import settle
 from tests.small.swapping import STRUCTURE, TEXTURE, networks
 
 
@@ -79,13 +80,12 @@ def test_styled_convolution_is_one_with_filters_of_length_one() -> None:
 def test_weights_that_are_settled_give_the_same_pictures() -> None:
     plain, settled = networks(), networks()
     image = torch.randn(2, 3, 32, 48)
-    for network in settled.values():
-        settle(network)
+    for _ in range(2):  # stages share networks
+        for network in settled.values():
+            settle(network)
     codes = plain["encoder"](image)
     for ours, theirs in zip(settled["encoder"](image), codes, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(settled["generator"](*codes), plain["generator"](*codes), rtol=1e-4, atol=1e-5)
-    settle(settled["generator"])
     torch.testing.assert_close(settled["generator"](*codes), plain["generator"](*codes), rtol=1e-4, atol=1e-5)
 
 
