@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from i2i_rt import __version__
-from i2i_rt.bundle import Artifact, Bundle, sha256_of
+from i2i_rt.bundle import Artifact, Bundle, Quantization, sha256_of
 from i2i_rt.errors import MissingDependencyError, UnsupportedError
-from i2i_rt.export import aot_inductor, onnx, openvino, tensorrt
+from i2i_rt.export import aot_inductor, onnx, openvino, qdq, tensorrt
+from i2i_rt.export.calibration import Calibration, samples
 from i2i_rt.export.formats import Format
 from i2i_rt.export.profiles import EngineOptions
+from i2i_rt.export.quantize import Quantizer
 from i2i_rt.runtime import backends
 from i2i_rt.stages.base import Stage
 from i2i_rt.stages.table import load_stages
@@ -29,6 +31,8 @@ class Request:
         folder: for what is written on the way.
         engine: what was chosen for TensorRT engines.
         fused: whether fused kernels are compiled in.
+        quantizer: puts the stage into 8 bits; there where calibration pictures were given.
+        quantization: how the artifact came into 8 bits; of other precisions None.
     """
 
     stage: Stage
@@ -37,13 +41,23 @@ class Request:
     folder: Path
     engine: EngineOptions = field(default_factory=EngineOptions)
     fused: backends.Fused = "auto"
+    quantizer: Quantizer | None = None
+    quantization: Quantization | None = None
     _graphs: dict[str, Path] = field(default_factory=dict)
 
     def graph(self, precision: str) -> Path:
-        """Gives the stage's ONNX graph in a precision, written when it is first asked for."""
+        """Gives the stage's ONNX graph in a precision, written when it is first asked for.
+
+        In "int8" and "fp8" it is TensorRT's, with what is not in 8 bits in float16.
+        """
         if precision not in self._graphs:
             file = self.folder / f"{self.stage.spec.name}.{precision}.onnx"
-            onnx.build(self.stage, file, precision=precision, metadata={**self.metadata, "i2i_rt.precision": precision})
+            metadata = {**self.metadata, "i2i_rt.precision": precision}
+            if precision in qdq.TENSORRT:
+                assert self.quantizer is not None
+                self.quantization = self.quantizer.tensorrt(file, precision, self.graph("fp16"), metadata)
+            else:
+                onnx.build(self.stage, file, precision=precision, metadata=metadata)
             self._graphs[precision] = file
         return self._graphs[precision]
 
@@ -66,10 +80,18 @@ class Builder:
 
 
 def _write_onnx(request: Request, file: Path) -> None:
+    if request.precision == "int8":
+        assert request.quantizer is not None
+        request.quantization = request.quantizer.onnx(file, request.metadata)
+        return
     file.hardlink_to(request.graph(request.precision))
 
 
 def _write_openvino(request: Request, file: Path) -> None:
+    if request.precision == "int8":
+        assert request.quantizer is not None
+        request.quantization = request.quantizer.openvino(file, request.metadata)
+        return
     openvino.build(request.graph(request.precision), file, metadata=request.metadata)
 
 
@@ -102,6 +124,7 @@ def build(
     *,
     engine: EngineOptions | None = None,
     fused: backends.Fused = "auto",
+    calibration: Calibration | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Artifact]:
     """Exports a bundle's stages and records the artifacts in it.
@@ -111,6 +134,7 @@ def build(
         pairs: formats with precisions, from `formats.plan`.
         engine: what is chosen for TensorRT engines.
         fused: whether fused kernels are compiled into what runs on a GPU.
+        calibration: the pictures that artifacts in 8 bits need.
         report: is told of each step.
 
     Raises:
@@ -126,6 +150,16 @@ def build(
         # one ONNX graph a precision serves every format that is made from it
         graphs: dict[str, Path] = {}
         with tempfile.TemporaryDirectory(dir=bundle.path, prefix=".export-") as scratch:
+            quantizer = None
+            if calibration is not None:
+                plain = Request(stage, "fp32", _metadata(bundle, stage, "fp32", weights), Path(scratch), _graphs=graphs)
+                quantizer = Quantizer(
+                    samples(bundle, calibration, name),
+                    plain.graph("fp32"),
+                    Path(scratch),
+                    gate_db=calibration.gate_db,
+                    report=report,
+                )
             for entry, precision in pairs:
                 report(f"exporting {name} as {entry.name} in {precision}")
                 started = time.perf_counter()
@@ -133,7 +167,16 @@ def build(
                 folder.mkdir(exist_ok=True)
                 made = folder / f"{name}.{precision}{entry.suffix}"
                 metadata = _metadata(bundle, stage, precision, weights)
-                request = Request(stage, precision, metadata, Path(scratch), engine or EngineOptions(), fused, graphs)
+                request = Request(
+                    stage,
+                    precision,
+                    metadata,
+                    Path(scratch),
+                    engine=engine or EngineOptions(),
+                    fused=fused,
+                    quantizer=quantizer,
+                    _graphs=graphs,
+                )
                 BUILDERS[entry.name].write(request, made)
                 artifacts.append(_keep(bundle, made, entry, request, weights, time.perf_counter() - started))
     return artifacts
@@ -158,7 +201,8 @@ def _keep(bundle: Bundle, made: Path, entry: Format, request: Request, weights: 
         size_bytes=size,
         seconds=round(seconds, 2),
         versions={"i2i_rt": __version__}
-        | {name: importlib.metadata.version(name) for name in ("torch", *BUILDERS[entry.name].packages)},
+        | {name: importlib.metadata.version(name) for name in ("torch", *_packages(entry.name, request.precision))},
+        quantization=request.quantization,
     )
     bundle.add_artifact(artifact)
     return artifact
@@ -178,13 +222,17 @@ def _metadata(bundle: Bundle, stage: Stage, precision: str, weights: str) -> dic
     } | size
 
 
+def _packages(name: str, precision: str) -> tuple[str, ...]:
+    return BUILDERS[name].packages + (("nncf",) if (name, precision) == ("openvino", "int8") else ())
+
+
 def _require(name: str, precision: str) -> None:
     """Checks, before minutes are spent, that this machine can write a format in a precision."""
-    for package in BUILDERS[name].packages:
+    for package in _packages(name, precision):
         try:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError as error:
-            extra = "train" if package in ("onnx", "onnxscript") else BUILDERS[name].extra
+            extra = "train" if package in ("onnx", "onnxscript", "nncf") else BUILDERS[name].extra
             raise MissingDependencyError(package, extra, f"--format {name}") from error
     backend = BUILDERS[name].backend
     if backend is not None:

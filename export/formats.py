@@ -25,8 +25,8 @@ FORMATS = {
         Format(
             name="onnx",
             suffix=".onnx",
-            precisions=("fp32", "fp16"),
-            computes=("fp32", "fp16"),
+            precisions=("fp32", "fp16", "int8"),
+            computes=("fp32", "fp16", "int8"),
             backends=("onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt"),
             devices="CPU, NVIDIA GPU",
             dynamic="N, H, W",
@@ -34,8 +34,8 @@ FORMATS = {
         Format(
             name="openvino",
             suffix=".xml",
-            precisions=("fp32",),
-            computes=("fp32", "bf16"),
+            precisions=("fp32", "int8"),
+            computes=("fp32", "bf16", "int8"),
             backends=("openvino",),
             devices="CPU",
             dynamic="N, H, W",
@@ -52,8 +52,8 @@ FORMATS = {
         Format(
             name="tensorrt",
             suffix=".engine",
-            precisions=("fp32", "fp16", "bf16"),
-            computes=("fp32", "fp16", "bf16"),
+            precisions=("fp32", "fp16", "bf16", "int8", "fp8"),
+            computes=("fp32", "fp16", "bf16", "int8", "fp8"),
             backends=("tensorrt",),
             devices="the NVIDIA GPU that it was built on",
             dynamic="N, H, W within its profiles",

@@ -85,14 +85,13 @@ def _tensorrt_values(file: Path, spec: StageSpec) -> Values:
 
 
 def _openvino_values(file: Path, choice: Choice) -> Values:
-    from i2i_rt.runtime.openvino import core
+    from i2i_rt.runtime.openvino import core, hint
 
     model = core().read_model(file)
     clamp = [node for node in model.get_ordered_ops() if node.get_type_name() == "Clamp"][-1]
     model.add_outputs(clamp.input(0).get_source_output())
     last = len(model.outputs) - 1
-    settings = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[choice.precision]}
-    compiled = core().compile_model(model, "CPU", settings)
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint(choice.precision)})
 
     def values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         result: np.ndarray = compiled(dict(inputs))[last]

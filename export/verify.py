@@ -7,6 +7,7 @@ are compared by PSNR; codes, such as those of a style, by their error relative t
 
 import dataclasses
 import datetime
+import hashlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ import cv2
 import numpy as np
 
 from i2i_rt.bundle import Bundle
-from i2i_rt.errors import MediaError, UnsupportedError
+from i2i_rt.errors import I2IError, MediaError, UnsupportedError
 from i2i_rt.export.probe import open_probe
 from i2i_rt.export.trial import Inputs, Trial
 from i2i_rt.runtime import backends
@@ -32,8 +33,14 @@ Probe = Callable[[Inputs], int]
 
 SIZES = ((256, 256), (203, 251), (192, 320))  # (height, width): the usual one, odd, not square
 BATCHES = (1, 2)
-GATES_DB = {"fp32": 60.0, "bf16": 38.0, "fp16": 38.0}
-GATES_ERROR = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}  # of codes, relative; of label maps, the share of pixels
+GATES_DB = {"fp32": 60.0, "bf16": 38.0, "fp16": 38.0, "int8": 38.0, "fp8": 38.0}
+GATES_ERROR = {
+    "fp32": 1e-3,
+    "bf16": 0.1,
+    "fp16": 0.02,
+    "int8": 0.1,
+    "fp8": 0.1,
+}  # of codes, relative; of label maps, the share of pixels
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ def verify(
 
     Raises:
         UnsupportedError: where the bundle has no artifact that this machine can run.
+        I2IError: where an artifact in 8 bits was calibrated on one of the photographs.
     """
     choices = list(_runnable(bundle, report))
     if not choices:
@@ -103,24 +111,27 @@ def verify(
             f"{bundle.path} has no artifact that this machine can run; run 'i2i-rt export {bundle.path}' first"
         )
     photographs = list(images) if images is not None else sample_photographs()
+    for artifact in bundle.artifacts():
+        if artifact.quantization is not None:
+            check_apart(artifact.quantization.pictures, photographs, f"those that {artifact.file} was calibrated on")
     sessions = [backends.open_session(bundle, choice) for choice in choices]
     report("running the PyTorch network in float32")
     with backends.open_session(bundle, Choice(BACKENDS["torch"], "fp32", "")) as reference:
-        trials = {
-            stage: _trials(bundle, stage, Trial(bundle, reference, photographs), reference, sessions)
+        tried = {
+            stage: trials(bundle, stage, Trial(bundle, reference, photographs), reference, sessions)
             for stage in bundle.stages
         }
     loaded: list[tuple[Session, Inputs, Record]] = []
     for choice, session in zip(choices, sessions, strict=True):
         report(f"running {choice.backend.name} in {choice.precision}")
         gate = (gates_db or GATES_DB)[choice.precision]
-        for stage, tried in trials.items():
+        for stage, pairs in tried.items():
             if backends.find_artifact(bundle, choice.backend, choice.precision, stage) is None:
                 continue
-            probe = open_probe(bundle, choice, stage) if _gives_pictures(bundle.stages[stage]) else None
-            taken = [(inputs, answer) for inputs, answer in tried if session.takes(stage, inputs)]
+            probe = open_probe(bundle, choice, stage) if gives_pictures(bundle.stages[stage]) else None
+            taken = [(inputs, answer) for inputs, answer in pairs if session.takes(stage, inputs)]
             cases = tuple(
-                _compare(bundle.stages[stage], inputs, answer, session.run(stage, inputs), probe)
+                compare(bundle.stages[stage], inputs, answer, session.run(stage, inputs), probe)
                 for inputs, answer in taken
             )
             loaded.append((session, taken[0][0], _record(bundle, choice, stage, cases, gate)))
@@ -134,12 +145,12 @@ def verify(
     return records
 
 
-def _trials(
-    bundle: Bundle, stage: str, trial: Trial, reference: Session, sessions: Sequence[Session]
+def trials(
+    bundle: Bundle, stage: str, trial: Trial, reference: Session, sessions: Sequence[Session] = ()
 ) -> list[tuple[Inputs, Outputs]]:
     """Gives inputs of each size and batch that a stage takes, with what the network makes of them.
 
-    Sizes that an artifact was made for are among them: it may take no other.
+    Sizes that an artifact of the sessions was made for are among them: it may take no other.
     """
     spec = bundle.stages[stage]
     names = {axis.name for tensor in spec.inputs for axis in tensor.axes if axis.size is None}
@@ -175,19 +186,20 @@ def _runnable(bundle: Bundle, report: Callable[[str], None]) -> Iterator[Choice]
                 report(f"{artifact.file} is not verified in {backend.name} {precision}: {reason}")
 
 
-def _gives_pictures(spec: StageSpec) -> bool:
+def gives_pictures(spec: StageSpec) -> bool:
     return spec.outputs[0].dtype == "uint8" and len(spec.outputs[0].axes) == 4
 
 
-def _compare(spec: StageSpec, inputs: Inputs, answer: Outputs, actual: Outputs, probe: Probe | None) -> Case:
+def compare(spec: StageSpec, inputs: Inputs, answer: Outputs, actual: Outputs, probe: Probe | None = None) -> Case:
+    """Compares what a stage gave with the network's answer; a probe counts what the clamp of pictures hides."""
     lengths = {
         axis.name: length for t in spec.inputs for axis, length in zip(t.axes, inputs[t.name].shape, strict=True)
     }
     case = Case(lengths.get("H", 0), lengths.get("W", 0), lengths.get("N", 1))
-    if probe is not None:
+    if gives_pictures(spec):
         name = spec.outputs[0].name
         case = _compare_pictures(case, answer[name], actual[name])
-        return dataclasses.replace(case, non_finite=probe(inputs))
+        return case if probe is None else dataclasses.replace(case, non_finite=probe(inputs))
     return dataclasses.replace(
         case,
         relative_error=max(_relative_error(answer[tensor.name], actual[tensor.name]) for tensor in spec.outputs),
@@ -227,12 +239,16 @@ def _compare_pictures(case: Case, answer: np.ndarray, actual: np.ndarray) -> Cas
     )
 
 
+def worst(cases: Sequence[Case]) -> tuple[float | None, float | None]:
+    """Gives the smallest PSNR in dB and the largest relative error; None where pictures are equal, or of the other."""
+    measured = [case.psnr_db for case in cases if case.psnr_db is not None]
+    errors = [case.relative_error for case in cases if case.relative_error is not None]
+    return min(measured, default=None), max(errors, default=None)
+
+
 def _record(bundle: Bundle, choice: Choice, stage: str, cases: tuple[Case, ...], gate: float) -> Record:
     artifact = backends.required_artifact(bundle, choice, stage)
-    measured = [case.psnr_db for case in cases if case.psnr_db is not None]
-    psnr = min(measured) if measured else None
-    errors = [case.relative_error for case in cases if case.relative_error is not None]
-    error, gate_error = max(errors) if errors else None, GATES_ERROR[choice.precision]
+    (psnr, error), gate_error = worst(cases), GATES_ERROR[choice.precision]
     non_finite = sum(case.non_finite for case in cases)
     return Record(
         backend=choice.backend.name,
@@ -277,8 +293,8 @@ def sample_photographs() -> list[np.ndarray]:
     return [data.astronaut(), data.coffee(), data.chelsea()]
 
 
-def read_photographs(folder: Path) -> list[np.ndarray]:
-    """Reads a folder's pictures as RGB.
+def read_photographs(folder: Path, option: str = "--images") -> list[np.ndarray]:
+    """Reads a folder's pictures as RGB; an error names the option that gave the folder.
 
     Raises:
         MediaError: where there are fewer than two that can be read.
@@ -286,8 +302,27 @@ def read_photographs(folder: Path) -> list[np.ndarray]:
     pictures = [cv2.imread(str(file)) for file in sorted(folder.glob("*")) if file.is_file()]
     found = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) for picture in pictures if picture is not None]
     if len(found) < 2:
-        raise MediaError(f"--images {folder} has {len(found)} pictures that can be read; give at least 2 photographs")
+        raise MediaError(f"{option} {folder} has {len(found)} pictures that can be read; give at least 2 photographs")
     return found
+
+
+def digest(picture: np.ndarray) -> str:
+    """Gives what a picture is known by, whatever its file is called."""
+    return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()[:16]
+
+
+def check_apart(known: Sequence[str], pictures: Sequence[np.ndarray], where: str) -> None:
+    """Checks that no picture is among others that are known by their digests.
+
+    Raises:
+        I2IError: where one is.
+    """
+    shared = sum(digest(picture) in known for picture in pictures)
+    if shared:
+        raise I2IError(
+            f"{shared} of the pictures to verify on are among {where}; pictures that ranges were measured on look "
+            "better than others: give other ones"
+        )
 
 
 def fidelity(record: Record) -> str:

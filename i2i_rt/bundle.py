@@ -45,6 +45,21 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How an artifact in 8 bits came about.
+
+    Attributes:
+        pictures: digests of those that its ranges were measured on.
+        kept: names of the layers that compute in a higher precision.
+        steps: the search for them, in order: of each, how many were kept, and what came of it.
+    """
+
+    pictures: tuple[str, ...]
+    kept: tuple[str, ...]
+    steps: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """An exported graph. `weights_sha256` says which weights it was made from."""
 
@@ -57,6 +72,17 @@ class Artifact:
     size_bytes: int
     seconds: float
     versions: Mapping[str, str]
+    quantization: Quantization | None = None  # of artifacts in 8 bits
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Artifact":
+        found = data.get("quantization")
+        return cls(
+            **{
+                **data,
+                "quantization": found and Quantization(**{name: tuple(value) for name, value in found.items()}),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -176,8 +202,8 @@ class Bundle:
         """Lists the exported graphs whose files are there."""
         entries = _read_json(self.path / "artifacts.json", missing=[])
         try:
-            artifacts = [Artifact(**entry) for entry in entries]
-        except TypeError as error:
+            artifacts = [Artifact.from_json(entry) for entry in entries]
+        except (TypeError, AttributeError) as error:
             raise BundleError(f"{self.path / 'artifacts.json'} is damaged ({error}); export again") from error
         return [artifact for artifact in artifacts if (self.path / artifact.file).is_file()]
 

@@ -13,7 +13,7 @@ from i2i_rt.runtime.session import Session
 
 # whether fused kernels compute where they can
 Fused = Literal["auto", "off"]
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "fp8")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ BACKENDS = {
     for backend in (
         Backend(
             "tensorrt", "tensorrt", "tensorrt", "gpu", "tensorrt",
-            {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}, "cuda",
+            {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "int8": "int8", "fp8": "fp8"}, "cuda",
         ),
         Backend(
             "onnxruntime-tensorrt", "onnxruntime", "onnxruntime", "gpu", "onnx",
@@ -49,9 +49,13 @@ BACKENDS = {
             {"fp32": "fp32", "fp16": "fp16"}, "cuda",
         ),
         Backend(
-            "openvino", "openvino", "openvino", "cpu", "openvino", {"fp32": "fp32", "bf16": "fp32"}, "cpu",
+            "openvino", "openvino", "openvino", "cpu", "openvino",
+            {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}, "cpu",
         ),
-        Backend("onnxruntime", "onnxruntime", "onnxruntime", "cpu", "onnx", {"fp32": "fp32", "fp16": "fp16"}, "cpu"),
+        Backend(
+            "onnxruntime", "onnxruntime", "onnxruntime", "cpu", "onnx",
+            {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}, "cpu",
+        ),
         Backend(
             "aot-inductor", "aot_inductor", "torch", "train", "aot-inductor",
             {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}, "cpu or cuda", bound=True,

@@ -15,7 +15,7 @@ class Session(ABC):
 
     Attributes:
         backend: its name in `i2i_rt.runtime.backends.BACKENDS`.
-        precision: "fp32", "bf16" or "fp16".
+        precision: one of `i2i_rt.runtime.backends.PRECISIONS`.
         device: the device that it runs on, in words.
         stages: what can be run.
     """
