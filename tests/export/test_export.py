@@ -155,7 +155,7 @@ def test_export_tells_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (["--format", "onx"], "did you mean 'onnx'?"),
         (["--precision", "fp23"], "did you mean 'fp32'?"),
-        (["--format", "openvino", "--precision", "fp16"], "use --precision fp32, or --format onnx"),
+        (["--format", "openvino", "--precision", "fp16"], "use --precision fp32,int8, or --format onnx"),
         (["--format", "openvino", "--precision", "bf16"], "export with --precision fp32"),
         (["--format", "onnx", "--precision", "bf16"], "use --precision fp32,fp16"),
         (["--images", "nowhere"], "--images nowhere has 0 pictures"),
