@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,28 @@ with Translator.load({str(compiled.path)!r}, backend="aot-inductor", precision="
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert result.stdout.strip() == "(33, 47, 3)", result.stderr
+
+
+def blocks(language: str) -> str:
+    """Gives the code of a language in the documentation."""
+    text = (ROOT / "docs" / "aot-inductor.md").read_text()
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return str(found)
+
+
+def test_documented_program_in_cpp_translates(compiled: Bundle, tmp_path: Path) -> None:
+    picture = frames((1, 32, 48))
+    picture.tofile(tmp_path / "frame.rgb")
+    (tmp_path / "translate.cpp").write_text(blocks("cpp"))
+    commands = blocks("sh").replace("BUNDLE", str(compiled.path)).replace(" 256 256 ", " 32 48 ")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    result = subprocess.run(
+        ["sh", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+    )
+    assert result.stdout.strip() == "unit", result.stderr
+    translated = np.fromfile(tmp_path / "translated.rgb", np.uint8).reshape(picture.shape)
+    with Translator.load(compiled.path, backend="aot-inductor", precision="fp32") as package:
+        assert np.array_equal(translated, package(picture))
 
 
 @pytest.mark.parametrize(
