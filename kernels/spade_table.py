@@ -44,10 +44,11 @@ def spade_table_apply_reference(x: Tensor, index: Tensor, table: Tensor, slope: 
     channels = x.shape[1]
     # scales and shifts as rows of their own: whole rows are fetched, and nothing is cut in two afterwards
     rows, first = table.reshape(-1, channels), 2 * index.to(torch.int32)
-    scale = functional.embedding(first, rows).permute(0, 3, 1, 2)
-    shift = functional.embedding(first + 1, rows).permute(0, 3, 1, 2)
-    result = x * scale + shift
-    return result if slope == 1 else functional.leaky_relu(result, slope)
+    # in the order of the fetched rows; a runtime whose convolutions are channels-last then transposes nothing
+    result = x.permute(0, 2, 3, 1) * functional.embedding(first, rows) + functional.embedding(first + 1, rows)
+    if slope != 1:
+        result = functional.leaky_relu(result, slope)
+    return result.permute(0, 3, 1, 2)
 
 
 @triton.jit
