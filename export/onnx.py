@@ -42,6 +42,8 @@ def build(stage: Stage, file: Path, *, precision: str, metadata: Mapping[str, st
             # what is folded is taken apart first: it has no fused nodes but those at the ends
             module = fold(trace.exported(module, examples, shapes).module())
         stack.enter_context(fused.mode("export", only=fused_nodes.TRANSLATIONS))
+        if trace.takes_any_number(module):  # the exporter wants a parameter for each input
+            module = trace.exported(module, examples, shapes).module()
         program = torch.onnx.export(
             module,
             examples,

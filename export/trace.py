@@ -26,13 +26,14 @@ def examples(spec: StageSpec, lengths: Mapping[str, int] | None = None) -> tuple
 
 def _example(spec: TensorSpec, lengths: dict[str, int]) -> Tensor:
     for position, axis in enumerate(spec.axes):
-        smallest = axis.fit(1)
+        smallest = axis.fit(1) * axis.divisor
         lengths.setdefault(axis.name, (1 + position) * smallest + (smallest if position == 0 else 0))
-    return torch.zeros([axis.size or lengths[axis.name] for axis in spec.axes], dtype=getattr(torch, spec.dtype))
+    shape = [axis.size or lengths[axis.name] // axis.divisor for axis in spec.axes]
+    return torch.zeros(shape, dtype=getattr(torch, spec.dtype))
 
 
 def dynamic_shapes(spec: StageSpec) -> tuple[dict[int, Any], ...]:
-    """Maps the dynamic axes of each input to symbols; a name means the same length in every tensor."""
+    """Maps the dynamic axes of each input to multiples of symbols, one for each name."""
     dims: dict[str, Any] = {}
     return tuple(_dynamic(tensor, dims) for tensor in spec.inputs)
 
@@ -44,17 +45,21 @@ def _dynamic(spec: TensorSpec, dims: dict[str, Any]) -> dict[int, Any]:
             continue
         if axis.name not in dims:
             low = -(-axis.low // axis.multiple)
-            unit = Dim(axis.name if axis.multiple == 1 else f"{axis.name}_{axis.multiple}", min=low)
-            dims[axis.name] = unit if axis.multiple == 1 else axis.multiple * unit
-        shape[position] = dims[axis.name]
+            dims[axis.name] = Dim(axis.name if axis.multiple == 1 else f"{axis.name}_{axis.multiple}", min=low)
+        step = axis.multiple // axis.divisor
+        shape[position] = dims[axis.name] if step == 1 else step * dims[axis.name]
     return shape
 
 
 def exported(module: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[dict[int, Any], ...]) -> ExportedProgram:
     """Traces a module with the axes that `dynamic_shapes` gave."""
+    return torch.export.export(module, inputs, dynamic_shapes=(shapes,) if takes_any_number(module) else shapes)
+
+
+def takes_any_number(module: nn.Module) -> bool:
+    """Says whether a module takes as many inputs as it is given, in one parameter."""
     parameters = inspect.signature(module.forward).parameters.values()
-    variadic = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
-    return torch.export.export(module, inputs, dynamic_shapes=(shapes,) if variadic else shapes)
+    return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 @contextlib.contextmanager

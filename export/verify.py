@@ -193,7 +193,9 @@ def gives_pictures(spec: StageSpec) -> bool:
 def compare(spec: StageSpec, inputs: Inputs, answer: Outputs, actual: Outputs, probe: Probe | None = None) -> Case:
     """Compares what a stage gave with the network's answer; a probe counts what the clamp of pictures hides."""
     lengths = {
-        axis.name: length for t in spec.inputs for axis, length in zip(t.axes, inputs[t.name].shape, strict=True)
+        axis.name: length * axis.divisor
+        for t in spec.inputs
+        for axis, length in zip(t.axes, inputs[t.name].shape, strict=True)
     }
     case = Case(lengths.get("H", 0), lengths.get("W", 0), lengths.get("N", 1))
     if gives_pictures(spec):

@@ -11,19 +11,33 @@ import numpy as np
 
 from i2i_rt.errors import I2IError
 
+# two stages that give what `translate` gives, for label maps: what the map alone decides, and the picture
+LABEL_STAGES = ("layout", "render")
+
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a tensor: fixed (`size`), or dynamic, a multiple of `multiple` that is at least `low`."""
+    """One axis of a tensor: fixed (`size`), or dynamic, a multiple of `multiple` that is at least `low`.
+
+    Axes of one name are of one length, which `divisor` divides: the map of features that has a place for every
+    eighth pixel of H has the axis H with divisor 8. `multiple` and `low` are those of the whole length.
+    """
 
     name: str
     size: int | None = None
     multiple: int = 1
     low: int = 1
+    divisor: int = 1
 
     def fit(self, length: int) -> int:
         """Gives the smallest allowed length that is not below `length`."""
-        return self.size or max(-(-length // self.multiple) * self.multiple, self.low)
+        multiple, low = self.multiple // self.divisor, -(-self.low // self.divisor)
+        return self.size or max(-(-length // multiple) * multiple, low)
+
+    @property
+    def label(self) -> str:
+        """What it is called in words: its size where that is fixed."""
+        return str(self.size or (self.name if self.divisor == 1 else f"{self.name}/{self.divisor}"))
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class TensorSpec:
         """Raises `I2IError` where `array` is not what the graph takes."""
         if array.dtype != np.dtype(self.dtype):
             raise I2IError(f"{self.name} has dtype {array.dtype}; it must be {self.dtype}")
-        names = ", ".join(str(axis.size or axis.name) for axis in self.axes)
+        names = ", ".join(axis.label for axis in self.axes)
         if array.ndim != len(self.axes):
             raise I2IError(f"{self.name} has shape {list(array.shape)}; it must be [{names}]")
         for axis, length in zip(self.axes, array.shape, strict=True):

@@ -40,6 +40,10 @@ class Session(ABC):
     def close(self) -> None:  # noqa: B027 - most backends have nothing to free
         """Frees what the backend holds; the session cannot be used afterwards."""
 
+    def can_run(self, stage: str) -> bool:
+        """Says whether a stage is there; a bundle's stage that was not exported is not."""
+        return stage in self.stages
+
     def run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a stage. Sizes that the graph does not take are padded by reflection; outputs are cropped back.
 
@@ -50,39 +54,50 @@ class Session(ABC):
         if stage not in self.stages:
             raise UnsupportedError(f"this bundle has no stage {stage!r}; {closest(stage, self.stages)}")
         spec = self.stages[stage]
-        sizes: dict[str, int] = {}
-        for tensor in spec.inputs:
-            array = inputs[tensor.name]
-            tensor.check(array)
-            for axis, length in zip(tensor.axes, array.shape, strict=True):
-                if axis.size is None and sizes.setdefault(axis.name, length) != length:
-                    raise I2IError(
-                        f"{tensor.name} has shape {list(array.shape)}; its {axis.name} must be {sizes[axis.name]}, "
-                        f"as in {spec.inputs[0].name}"
-                    )
+        sizes = check(spec, inputs)
         outputs = self._run(stage, padded(spec, inputs))
         for tensor in spec.outputs:
             # an axis that no input has, such as the height of a structure code, is as long as the graph makes it
-            region = tuple(slice(axis.size or sizes.get(axis.name)) for axis in tensor.axes)
+            region = tuple(
+                slice(axis.size or (sizes[axis.name] // axis.divisor if axis.name in sizes else None))
+                for axis in tensor.axes
+            )
             outputs[tensor.name] = outputs[tensor.name][region]
         return outputs
-
-    def warm_up(self, height: int, width: int, *, batch: int = 1, runs: int = 2) -> None:
-        """Pays first-run costs for frames of this size now, so that the first real frame does not."""
-        spec = self.stages["translate"]
-        lengths = {"N": batch, "H": height, "W": width}
-        inputs = {
-            tensor.name: np.zeros([axis.size or lengths[axis.name] for axis in tensor.axes], tensor.dtype)
-            for tensor in spec.inputs
-        }
-        for _ in range(runs):
-            self.run("translate", inputs)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Gives the lengths of a stage's dynamic axes by name.
+
+    Raises:
+        I2IError: where an input is not what the stage takes.
+    """
+    sizes: dict[str, int] = {}
+    for tensor in spec.inputs:
+        array = inputs[tensor.name]
+        tensor.check(array)
+        for axis, length in zip(tensor.axes, array.shape, strict=True):
+            whole = length * axis.divisor
+            if axis.size is None and sizes.setdefault(axis.name, whole) != whole:
+                raise I2IError(
+                    f"{tensor.name} has shape {list(array.shape)}; its {axis.label} must be "
+                    f"{sizes[axis.name] // axis.divisor}, as in {spec.inputs[0].name}"
+                )
+    return sizes
+
+
+def zeros(spec: StageSpec, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Gives inputs of a stage, all zero; `lengths` are those of its dynamic axes."""
+    return {
+        tensor.name: np.zeros([axis.size or lengths[axis.name] for axis in tensor.axes], tensor.dtype)
+        for tensor in spec.inputs
+    }
 
 
 def padded(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
