@@ -7,8 +7,9 @@ import numpy as np
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.label_maps import edges_of
-from i2i_rt.runtime.session import Session
-from i2i_rt.spec import StageSpec, TensorSpec
+from i2i_rt.layout import Plan
+from i2i_rt.runtime.session import Session, padded
+from i2i_rt.spec import LABEL_STAGES, StageSpec, TensorSpec
 
 Inputs = dict[str, np.ndarray]
 
@@ -30,6 +31,8 @@ class Trial:
     def inputs(self, stage: str, size: tuple[int, int], batch: int) -> Inputs:
         """Gives a stage's inputs for frames of a height and width; fixed axes keep their own lengths."""
         spec = self._bundle.stages[stage]
+        if stage in LABEL_STAGES:
+            return self._planned(stage, size, batch)
         random = np.random.Generator(np.random.PCG64(self._seed))
         lengths = {"N": batch, "H": size[0], "W": size[1]}
         codes = self._codes(spec, size, batch)
@@ -40,6 +43,18 @@ class Trial:
             tensor.name: codes[tensor.name] if tensor.name in codes else self._made(tensor, lengths, random)
             for tensor in spec.inputs
         }
+
+    def _planned(self, stage: str, size: tuple[int, int], batch: int) -> Inputs:
+        """Gives what `layout` and `render` take for the label maps that `translate` would take."""
+        translate, layout = self._bundle.stages["translate"], self._bundle.stages["layout"]
+        given = padded(translate, self.inputs("translate", size, batch))
+        labels, edges = given["labels"], given.get("edges")
+        plan = Plan(layout)
+        plan.update(labels, edges)
+        inputs = plan.layout_inputs()
+        if stage == "render":
+            inputs = {**given, **plan.render_inputs(labels, edges), **self._reference.run("layout", inputs)}
+        return {tensor.name: inputs[tensor.name] for tensor in self._bundle.stages[stage].inputs}
 
     def _codes(self, spec: StageSpec, size: tuple[int, int], batch: int) -> Inputs:
         """Gives those inputs that other stages of the network make from photographs: styles, structure codes."""

@@ -1,6 +1,6 @@
 """`Translator`: what people hold. Frames in, translated frames out, whatever runs below."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,13 @@ import numpy as np
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError, UnsupportedError
+from i2i_rt.label_translator import LabelTranslator
 from i2i_rt.runtime import backends
-from i2i_rt.runtime.session import Session
+from i2i_rt.runtime.session import Session, zeros
 from i2i_rt.spec import StageSpec
 from i2i_rt.style import Style, StyleMaker
+
+WARM_UP_RUNS = 2
 
 
 class Translator:
@@ -36,6 +39,7 @@ class Translator:
         self.reason = reason
         self.bundle = bundle
         self.current_style: Style | None = None
+        self._label_maps = LabelTranslator(session) if LabelTranslator.serves(session) else None
 
     @classmethod
     def load(
@@ -140,6 +144,11 @@ class Translator:
             inputs["style"] = self._codes(style, len(frames))
         elif style is not None:
             raise UnsupportedError("this model takes no style: its system has none, or one is baked into it")
+        return self._run(inputs)
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        if self._label_maps is not None:
+            return self._label_maps(inputs)
         return self.session.run("translate", inputs)["translated"]
 
     @property
@@ -161,7 +170,9 @@ class Translator:
 
     def warm_up(self, height: int, width: int, *, batch: int = 1) -> None:
         """Pays first-run costs for frames of this size now, so that the first real frame does not."""
-        self.session.warm_up(height, width, batch=batch)
+        inputs = zeros(self._spec, {"N": batch, "H": height, "W": width})
+        for _ in range(WARM_UP_RUNS):
+            self._run(inputs)
 
     def close(self) -> None:
         self.session.close()

@@ -19,7 +19,7 @@ from i2i_rt.export.formats import FORMATS
 from i2i_rt.importers.base import Imported
 from i2i_rt.importers.table import IMPORTERS
 from i2i_rt.models.table import describe
-from i2i_rt.spec import StageSpec, StyleInfo, TensorSpec
+from i2i_rt.spec import LABEL_STAGES, StageSpec, StyleInfo, TensorSpec
 from i2i_rt.stages.table import STAGES, stages_of
 from i2i_rt.systems.table import SYSTEMS
 
@@ -337,6 +337,8 @@ def section(system: str) -> str:
 
 
 def _stage(spec: StageSpec) -> str:
+    if spec.name in LABEL_STAGES:
+        return f"`{spec.name}`: a half of `translate`; [SPADE in two stages](spade.md) has its tensors"
     tensors = (", ".join(_tensor(tensor) for tensor in side) for side in (spec.inputs, spec.outputs))
     return f"`{spec.name}`: " + " → ".join(tensors)
 

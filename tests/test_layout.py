@@ -39,9 +39,11 @@ MAY_IMPORT = {
     "runtime": {"kernels", "stages"},
     "style": {"runtime", "preprocessing"},
     "editing": {"runtime"},
-    "translator": {"runtime", "style"},
+    "layout": set[str](),
+    "label_translator": {"layout", "runtime"},
+    "translator": {"runtime", "style", "label_translator"},
     "video": {"translator", "style", "runtime", "label_maps"},
-    "export": {"metrics", "video", "stages", "models", "kernels", "runtime", "label_maps"},
+    "export": {"metrics", "video", "stages", "models", "kernels", "runtime", "label_maps", "layout"},
     "serving": {"export", "runtime", "translator"},
 }
 
@@ -76,7 +78,18 @@ def test_part_imports_only_what_lies_below_it(part: str) -> None:
 
 
 def test_only_sessions_in_pytorch_need_torch() -> None:
-    for part in ("runtime", "video", "translator", "style", "editing", "bundle", "spec", "errors"):
+    for part in (
+        "runtime",
+        "video",
+        "translator",
+        "label_translator",
+        "layout",
+        "style",
+        "editing",
+        "bundle",
+        "spec",
+        "errors",
+    ):
         for path in sources(part):
             names = set(imported(path, on_import_only=True))
             heavy = {name for name in names if name.startswith(("torch", "i2i_rt.systems", "i2i_rt.models"))}

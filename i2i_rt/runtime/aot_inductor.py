@@ -9,7 +9,7 @@ from i2i_rt.bundle import Artifact, Bundle
 from i2i_rt.errors import BundleError, UnsupportedError
 from i2i_rt.runtime import machine
 from i2i_rt.runtime.artifact_key import ArtifactKey
-from i2i_rt.runtime.backends import Choice, Fused, required_artifact
+from i2i_rt.runtime.backends import Choice, Fused, is_usable, required_artifact
 from i2i_rt.runtime.session import Session
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ class AotInductorSession(Session):
         except RuntimeError as error:
             raise BundleError(f"{artifact.file} does not load in AOTInductor: {error}") from error
         return runner(package)
+
+    def can_run(self, stage: str) -> bool:
+        return is_usable(self._bundle, self._choice, stage)
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if stage not in self._runners:

@@ -10,6 +10,7 @@ from i2i_rt.bundle import Artifact, Bundle
 from i2i_rt.errors import MissingDependencyError, UnsupportedError, closest
 from i2i_rt.runtime.machine import machine_name
 from i2i_rt.runtime.session import Session
+from i2i_rt.spec import LABEL_STAGES
 
 # whether fused kernels compute where they can
 Fused = Literal["auto", "off"]
@@ -204,6 +205,26 @@ def _named(bundle: Bundle, backend: Backend, precision: str) -> Choice:
     if backend.format is not None:
         required_artifact(bundle, choice, bundle.main_stage)
     return choice
+
+
+def is_usable(bundle: Bundle, choice: Choice, stage: str) -> bool:
+    """Says whether a stage beside the main one was exported for a choice, and verification did not find it wrong."""
+    found, main = (find_artifact(bundle, choice.backend, choice.precision, name) for name in (stage, bundle.main_stage))
+    if stage not in bundle.stages or found is None or main is None or found.weights_sha256 != main.weights_sha256:
+        return False
+    return not any(
+        record["artifact_sha256"] == found.sha256
+        and (record["backend"], record["precision"]) == (choice.backend.name, choice.precision)
+        and not record["passed"]
+        for record in bundle.verification()
+    )
+
+
+def first_stages(bundle: Bundle, choice: Choice) -> tuple[str, ...]:
+    """Gives the stages that are opened with a session; the others are when they are first run."""
+    if choice.backend.device == "cpu" and all(is_usable(bundle, choice, name) for name in LABEL_STAGES):
+        return LABEL_STAGES
+    return (bundle.main_stage,)
 
 
 def required_artifact(bundle: Bundle, choice: Choice, stage: str) -> Artifact:

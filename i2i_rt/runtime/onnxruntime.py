@@ -7,7 +7,7 @@ import numpy as np
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import BundleError, UnsupportedError
-from i2i_rt.runtime.backends import Choice, required_artifact
+from i2i_rt.runtime.backends import Choice, first_stages, is_usable, required_artifact
 from i2i_rt.runtime.session import Session
 
 PROVIDERS = {
@@ -45,7 +45,7 @@ class OnnxRuntimeSession(Session):
         self._options.log_severity_level = 3
         if threads is not None:
             self._options.intra_op_num_threads = threads
-        self._graphs = {bundle.main_stage: self._load(bundle.main_stage)}
+        self._graphs = {stage: self._load(stage) for stage in first_stages(bundle, choice)}
 
     def _load(self, stage: str) -> Any:
         import onnxruntime
@@ -60,6 +60,9 @@ class OnnxRuntimeSession(Session):
         if provider not in graph.get_providers():
             raise UnsupportedError(f"onnxruntime could not start {provider}; see 'i2i-rt doctor'")
         return graph
+
+    def can_run(self, stage: str) -> bool:
+        return is_usable(self._bundle, self._choice, stage)
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if stage not in self._graphs:

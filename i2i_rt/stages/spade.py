@@ -8,6 +8,7 @@ from i2i_rt.models.spade import SpadeGenerator, semantics_of
 from i2i_rt.models.spade_encoder import SpadeEncoder
 from i2i_rt.models.spade_fused import FusedSpade
 from i2i_rt.spec import Axis, StageSpec, TensorSpec, frames_spec
+from i2i_rt.stages import spade_layout
 from i2i_rt.stages.base import Stage, to_frames, to_image, vector_spec
 
 
@@ -71,7 +72,7 @@ def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
     """Gives the stages of a `generator` and, where there is one, an `encoder`."""
     generator, encoder = networks["generator"], networks.get("encoder")
     assert isinstance(generator, SpadeGenerator)
-    found = [Stage(translate_spec(generator), Translate(generator).eval())]
+    found = [Stage(translate_spec(generator), Translate(generator).eval()), *spade_layout.stages(generator)]
     if isinstance(encoder, SpadeEncoder):
         spec = StageSpec(
             "style_from_image", (frames_spec("reference", 1, 1),), (vector_spec("style", encoder.config.style),)

@@ -126,7 +126,7 @@ def test_options_file_of_the_training_is_read(tmp_path: Path) -> None:
     file = saved(network, tmp_path / "latest_net_G.pth")
     saved(SpadeEncoder(SpadeEncoderConfig(2, 8)), tmp_path / "latest_net_E.pth")
     bundle = import_checkpoint("spade", [file, tmp_path / "latest_net_E.pth"], tmp_path / "bundle")
-    assert list(load_stages(bundle)) == ["translate", "style_from_image"]
+    assert list(load_stages(bundle)) == ["translate", "layout", "render", "style_from_image"]
     sides = bundle.stages["translate"].inputs[0].axes[1:]
     assert [axis.size for axis in sides] == [128, 256]
     assert [tensor.name for tensor in bundle.stages["translate"].inputs] == ["labels", "edges", "style"]
