@@ -134,7 +134,8 @@ def symbol_columns(weight: Tensor, config: SpadeGeneratorConfig) -> Tensor:
     """
     by_tap = weight.detach().permute(2, 3, 1, 0).flatten(0, 1)  # [9, S, D]
     columns = by_tap.new_zeros(len(by_tap), SYMBOLS, by_tap.shape[2])
-    columns[:, : config.classes] = by_tap[:, : config.classes]
+    classes = config.classes + config.unknown
+    columns[:, :classes] = by_tap[:, :classes]
     if config.unknown:
         columns[:, UNKNOWN] = by_tap[:, config.classes]
     if config.edges:

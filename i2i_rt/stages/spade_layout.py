@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.kernels import spade_table_apply
+from i2i_rt.kernels.spade_layout import EDGE
 from i2i_rt.models.norm import RunningNorm
-from i2i_rt.models.spade import UNKNOWN, SpadeGenerator, SpatialNorm, semantics_of
+from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig, SpatialNorm, semantics_of
+from i2i_rt.models.spade_fused import folded, symbol_columns
 from i2i_rt.spec import Axis, StageSpec, TensorSpec
 from i2i_rt.stages.base import Stage, to_frames, vector_spec
-
-LABELS = 256  # symbols of positions without an edge; as many follow for those with one
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,8 @@ def divisors(generator: SpadeGenerator) -> list[int]:
     return list(dict.fromkeys(placed.divisor for placed in placed_norms(generator)))
 
 
-def _weights(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    assert convolution.bias is not None
-    return convolution.weight.detach(), convolution.bias.detach()
-
-
 class Table(nn.Module):
-    """The second convolutions of one spatial norm, with batch norm folded in: patches to scales and shifts.
-
-    With factor = 1 / sqrt(var + eps) and offset = -mean * factor, (x * factor + offset) * (1 + scale) + shift is
-    x * G + B with G = factor * (1 + scale) and B = shift + offset * (1 + scale), both linear in the patch.
-    """
+    """The second convolutions of one spatial norm, with batch norm folded in: patches to scales and shifts."""
 
     weight: Tensor
     factor: Tensor
@@ -65,19 +56,8 @@ class Table(nn.Module):
 
     def __init__(self, norm: SpatialNorm) -> None:
         super().__init__()
-        (scale, scale_bias), (shift, shift_bias) = _weights(norm.scale), _weights(norm.shift)
-        scale_bias = scale_bias + 1
-        factor = torch.ones_like(scale_bias)
-        if isinstance(norm.plain, RunningNorm):
-            mean, variance = norm.plain.running_mean, norm.plain.running_var
-            assert mean is not None and variance is not None
-            factor = torch.rsqrt(variance + norm.plain.eps)
-            offset = -mean * factor
-            shift, shift_bias = shift + offset[:, None, None, None] * scale, shift_bias + offset * scale_bias
-        both = torch.cat([scale, shift])  # [2C, hidden, k, k]
-        self.register_buffer("weight", both.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), persistent=False)
-        self.register_buffer("factor", torch.cat([factor, torch.ones_like(factor)]), persistent=False)
-        self.register_buffer("bias", torch.cat([factor * scale_bias, shift_bias]), persistent=False)
+        for name, tensor in zip(("weight", "factor", "bias"), folded(norm), strict=True):
+            self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Patches `[U, k * k * hidden]` to `[U, 2C]` float32."""
@@ -90,49 +70,30 @@ class Level(nn.Module):
     The first convolutions of all of them are one: on one-hot labels it adds up a column of weights for each tap.
     """
 
-    columns: Tensor  # [k * k * rows a tap, D]
+    columns: Tensor  # [k * k * symbols, D], the first of each tap for what is outside the map
     bias: Tensor  # [D]
-    rows: Tensor  # of a tap, by symbol
-    taps: Tensor  # the first row of each tap
+    taps: Tensor  # the first column of each tap
 
-    def __init__(self, generator: SpadeGenerator, norms: list[SpatialNorm]) -> None:
+    def __init__(self, config: SpadeGeneratorConfig, norms: list[SpatialNorm]) -> None:
         super().__init__()
-        config = generator.config
-        classes = config.classes + config.unknown
-        weight, bias = map(torch.cat, zip(*(_weights(norm.shared) for norm in norms), strict=True))  # [D, S, k, k], [D]
-        by_tap = weight.permute(2, 3, 1, 0).flatten(0, 1)  # [k * k, S, D]
-        taps, _, width = by_tap.shape
-        # what a position adds: nothing outside the map or for a label of no class, the column of its class, its edge's
-        columns = [torch.zeros(taps, 1, width), by_tap[:, :classes]]
-        if config.edges:
-            columns += [column + by_tap[:, -1:] for column in columns]
-        self.register_buffer("columns", torch.cat(columns, 1).flatten(0, 1), persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
-        self.register_buffer("rows", _rows(classes, config.unknown, config.edges), persistent=False)
-        self.register_buffer(
-            "taps", torch.arange(taps, dtype=torch.int32) * (len(self.columns) // taps), persistent=False
-        )
+        weights, biases = zip(*(norm.shared.parameters() for norm in norms), strict=True)
+        columns = functional.pad(symbol_columns(torch.cat(weights), config), (0, 0, 1, 0))
+        if not config.edges:
+            columns = columns[:, : 1 + EDGE]
+        count = columns.shape[1]
+        self.register_buffer("columns", columns.flatten(0, 1), persistent=False)
+        self.register_buffer("bias", torch.cat(biases).detach(), persistent=False)
+        self.register_buffer("taps", torch.arange(len(columns), dtype=torch.int32) * count, persistent=False)
         self.tables = nn.ModuleList(Table(norm) for norm in norms)
         self.hidden = config.hidden
 
     def forward(self, patterns: Tensor, patches: Tensor) -> list[Tensor]:
         """Patterns `[V, k * k]` of symbols and patches `[U, k * k]` of patterns, int32, to tables `[U, 2C]`."""
-        rows = functional.embedding(patterns, self.rows[:, None]).squeeze(2) + self.taps  # [V, k * k]
-        hidden = functional.relu(functional.embedding(rows, self.columns).sum(1) + self.bias)  # [V, D]
+        hidden = functional.embedding(patterns + self.taps, self.columns).sum(1)  # [V, D]
         # outside the map the second convolution sees zeros, not what the first one makes of nothing
-        hidden = functional.pad(hidden, (0, 0, 1, 0))
+        hidden = functional.pad(functional.relu(hidden + self.bias), (0, 0, 1, 0))
         gathered = (functional.embedding(patches, part).flatten(1) for part in torch.split(hidden, self.hidden, 1))
         return [table(part) for table, part in zip(self.tables, gathered, strict=True)]
-
-
-def _rows(classes: int, unknown: bool, edges: bool) -> Tensor:
-    """Gives the row of `Level.columns` for each symbol: 0 for outside, then labels, then labels with an edge."""
-    labels = torch.zeros(LABELS, dtype=torch.int32)
-    labels[:classes] = torch.arange(1, classes + 1)
-    if unknown:
-        labels[UNKNOWN] = classes
-    parts = [torch.zeros(1, dtype=torch.int32), labels]
-    return torch.cat([*parts, labels + classes + 1] if edges else parts)
 
 
 class Layout(nn.Module):
@@ -142,7 +103,7 @@ class Layout(nn.Module):
         super().__init__()
         norms = placed_norms(generator)
         self.levels = nn.ModuleList(
-            Level(generator, [placed.norm for placed in norms if placed.divisor == divisor])
+            Level(generator.config, [placed.norm for placed in norms if placed.divisor == divisor])
             for divisor in divisors(generator)
         )
 

@@ -124,4 +124,5 @@ def test_symbols_have_the_columns_of_their_channels() -> None:
     columns = symbol_columns(weight, config)
     assert torch.equal(columns[5, 2], weight[:, 2, 1, 2]) and torch.equal(columns[0, 255], weight[:, 3, 0, 0])
     assert torch.equal(columns[4, 256 + 1], weight[:, 1, 1, 1] + weight[:, 4, 1, 1])
-    assert not columns[:, 3:255].any() and torch.equal(columns[8, 256 + 77], weight[:, 4, 2, 2])
+    assert torch.equal(columns[:, 3], columns[:, 255]), "its index among the channels is a label of the unknown too"
+    assert not columns[:, 4:255].any() and torch.equal(columns[8, 256 + 77], weight[:, 4, 2, 2])
