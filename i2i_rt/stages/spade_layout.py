@@ -157,7 +157,7 @@ def render_spec(generator: SpadeGenerator) -> StageSpec:
 
     def sides(divisor: int) -> tuple[Axis, ...]:
         return (Axis("N"), *(
-            Axis(name, size=size // divisor) if size else Axis(name, None, multiple, multiple, divisor)
+            Axis(name, size and size // divisor, multiple, multiple, divisor)
             for name, size in (("H", height), ("W", width))
         ))  # fmt: skip
 
