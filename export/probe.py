@@ -69,11 +69,14 @@ def _onnx_values(file: Path, choice: Choice) -> Values:
 
 def _tensorrt_values(file: Path, spec: StageSpec) -> Values:
     """Builds the engine once more: the values are an output there, so what computes them stays the same up to them."""
-    from i2i_rt.runtime import tensorrt, tensorrt_builder
+    from i2i_rt.export import tensorrt_registry
+    from i2i_rt.runtime import tensorrt, tensorrt_builder, tensorrt_library
     from i2i_rt.runtime.artifact_key import ArtifactKey
 
     key = ArtifactKey.read(file)
     assert key is not None, "the session has just loaded it"
+    if key.options[tensorrt_builder.PLUGINS] != tensorrt_builder.NO_PLUGINS:
+        tensorrt_registry.register_all(tensorrt_library.capability())
     model, name = _unclamped(file.with_suffix(".onnx"))
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / f"{file.stem}.onnx"

@@ -116,11 +116,13 @@ class EngineOptions:
         profiles: the sizes and batches that it is made for.
         level: TensorRT's builder optimisation level, 0 (fast to build) to 5 (slow to build, perhaps faster to run).
         workspace_gib: memory that a layer may use on the way; None: all that the GPU has.
+        plugins: whether fused operators are computed by plugins rather than by TensorRT's own layers.
     """
 
     profiles: tuple[Profile, ...] = parse()
     level: int = 3
     workspace_gib: float | None = None
+    plugins: bool = False
 
     def __post_init__(self) -> None:
         if self.level not in range(6):

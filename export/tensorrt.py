@@ -6,8 +6,9 @@
 
 from pathlib import Path
 
+from i2i_rt.export import tensorrt_registry
 from i2i_rt.export.profiles import EngineOptions, shapes_of
-from i2i_rt.runtime import tensorrt_builder
+from i2i_rt.runtime import tensorrt_builder, tensorrt_library
 from i2i_rt.runtime.tensorrt_builder import ALL_MEMORY, LEVEL, NO_PLUGINS, PLUGINS, WORKSPACE
 from i2i_rt.spec import StageSpec
 
@@ -28,10 +29,15 @@ def build(graph: Path, file: Path, *, spec: StageSpec, precision: str, weights: 
     """
     import onnx
 
+    from i2i_rt.export.tensorrt_fusion import with_plugins
     from i2i_rt.export.tensorrt_graph import prepare
 
+    model = onnx.load(graph)
+    plugins = with_plugins(model) if options.plugins else frozenset[str]()
+    if plugins:
+        tensorrt_registry.register_all(tensorrt_library.capability())
     prepared = file.with_suffix(".onnx")
-    onnx.save(prepare(onnx.load(graph)), prepared)
+    onnx.save(prepare(model, plugins=plugins), prepared)
     key = tensorrt_builder.key_here(
         stage=spec.name,
         precision=precision,
@@ -40,7 +46,7 @@ def build(graph: Path, file: Path, *, spec: StageSpec, precision: str, weights: 
         options={
             LEVEL: str(options.level),
             WORKSPACE: ALL_MEMORY if options.workspace_gib is None else f"{options.workspace_gib:g} GiB",
-            PLUGINS: NO_PLUGINS,
+            PLUGINS: ", ".join(sorted(plugins)) or NO_PLUGINS,
         },
     )
     file.write_bytes(tensorrt_builder.build(prepared, key))

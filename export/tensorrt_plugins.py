@@ -156,7 +156,9 @@ class NormApply(Plugin):
     """
 
     name = "NormApply"
-    inputs = (Port("x", image=True), Port("partial", "FP32"), Port("weight"), Port("bias"))
+    inputs: ClassVar[tuple[Port, ...]] = (
+        Port("x", image=True), Port("partial", "FP32"), Port("weight"), Port("bias"),
+    )  # fmt: skip
     output = Port("y", image=True)
     attributes: ClassVar[Mapping[str, type]] = {"epsilon": float, "slope": float, "upsample": int, "pad": int}
 

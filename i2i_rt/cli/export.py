@@ -77,6 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engines.add_argument(
         "--workspace", type=float, metavar="GIB", help="memory for a layer's work in GiB (default: all that there is)"
     )
+    engines.add_argument(
+        "--plugins",
+        action="store_true",
+        help="compute norms by fused kernels, compiled into the engine (default: by TensorRT's own layers)",
+    )
     baking = parser.add_argument_group("constant styles and label maps")
     baking.add_argument("--bake-style", type=Path, metavar="FILE", help="a style that 'i2i-rt style' wrote")
     baking.add_argument("--bake-labels", type=Path, metavar="FILE", help="a label map; fixes the height and width too")
@@ -103,7 +108,12 @@ def run(arguments: argparse.Namespace) -> int:
     from i2i_rt.export.profiles import EngineOptions, parse
 
     pairs = plan(arguments.format.split(","), arguments.precision.split(","))
-    engine = EngineOptions(parse(arguments.profile, arguments.batch), arguments.optimisation_level, arguments.workspace)
+    engine = EngineOptions(
+        parse(arguments.profile, arguments.batch),
+        arguments.optimisation_level,
+        arguments.workspace,
+        arguments.plugins,
+    )
     check_calibration(pairs, arguments.calibrate)
 
     from rich.console import Console

@@ -28,10 +28,10 @@ def problem(precision: str | None) -> str | None:
         cupy.cuda.runtime.getDeviceCount()
     except RuntimeError:
         return "there is no NVIDIA GPU here that CUDA can use"
-    capability = device()[1]
+    found = device()[1]
     least = LEAST_CAPABILITY.get(precision or "", (0, 0))
-    if tuple(map(int, capability.split("."))) < least:
-        return f"the GPU has compute capability {capability}; {precision} needs {least[0]}.{least[1]}"
+    if tuple(map(int, found.split("."))) < least:
+        return f"the GPU has compute capability {found}; {precision} needs {least[0]}.{least[1]}"
     return None
 
 
@@ -41,6 +41,11 @@ def device() -> tuple[str, str]:
 
     found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
     return found["name"].decode(), f"{found['major']}.{found['minor']}"
+
+
+def capability() -> int:
+    """Gives the compute capability of the GPU in use as compilers say it: 89 for 8.9."""
+    return int(device()[1].replace(".", ""))
 
 
 def new_log() -> "trt.ILogger":

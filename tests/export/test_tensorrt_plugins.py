@@ -1,6 +1,11 @@
 """Plugins: what they launch gives what the operators do. Kernels run in Triton's interpreter, or on a GPU."""
 
+import json
+import os
+import subprocess
+import sys
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +15,7 @@ from torch import Tensor
 from i2i_rt.export.tensorrt_plugins import (
     CHANNELS_LAST,
     LINEAR,
+    PLUGINS,
     NormApply,
     NormApplyAdd,
     NormStats,
@@ -21,6 +27,10 @@ from i2i_rt.export.tensorrt_plugins import (
 from i2i_rt.kernels.norm_act import norm_act_reference
 from i2i_rt.kernels.spade_table import spade_table_apply_reference
 from tests.kernels.checks import DEVICE, DTYPES, assert_no_worse, exactly
+from tests.tensorrt_bindings.bindings import VERSIONS, bindings_of
+from tests.tensorrt_bindings.plugins import CASES
+
+ROOT = Path(__file__).parents[2]
 
 FORMATS = {LINEAR: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
 ELEMENTS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -145,3 +155,42 @@ def test_parameters_are_put_in_order() -> None:
     turned = in_order(ptx, "kernel", ["y", "n"], ["n", "y"])
     assert turned.index("kernel_param_1") < turned.index("kernel_param_0")
     assert turned.count("kernel_param_0") == 2 and turned.endswith("{ ld kernel_param_0; }")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tensorrt_itself_takes_the_plugins(version: str, request: pytest.FixtureRequest) -> None:
+    """Its validators read the signatures, its classes carry the lengths, and the kernels' PTX is assembled."""
+    rows = handed_over(version, 90, ["FLOAT", "HALF", "BF16"], request)
+    assert {row["plugin"] for row in rows} == {plugin.name for plugin in PLUGINS} == set(CASES)
+    for row in rows:
+        shapes, attributes = CASES[row["plugin"]]
+        (plugin,) = (plugin for plugin in PLUGINS if plugin.name == row["plugin"])
+        element = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}[row["element"]]
+        layout = row["layouts"][0]
+        expected = plugin.launch(element, layout, shapes, Numbers(), **attributes)
+        assert row["shape"] == list(plugin.shape(shapes, Numbers(), **attributes))
+        assert row["grid"] == list(expected.grid) and row["sizes"] == list(expected.ordered_sizes().values())
+        assert row["block"] == 32 * expected.build.warps
+        assert row["parameters"] == ["u64"] * len(plugin.inputs) + ["u32"] * len(row["sizes"]) + ["u64"]
+        assert row["spilled"] == 0 and row["version"] == ["8.6"]
+        for port, kind, form in zip((*plugin.inputs, plugin.output), row["types"], row["layouts"], strict=True):
+            assert kind == {"T": row["element"], "FP32": "FLOAT"}.get(port.kind, port.kind)
+            assert form == (layout if port.image else LINEAR)
+
+
+@pytest.mark.parametrize("capability", [80, 100])
+def test_kernels_are_assembled_for_other_gpus(capability: int, request: pytest.FixtureRequest) -> None:
+    rows = handed_over(VERSIONS[-1], capability, ["BF16"], request)
+    assert len(rows) == 2 * len(PLUGINS) and not any(row["spilled"] for row in rows)
+
+
+def handed_over(
+    version: str, capability: int, elements: list[str], request: pytest.FixtureRequest
+) -> list[dict[str, Any]]:
+    """Runs `tests.tensorrt_bindings.plugins` in a process of its own, which does not interpret kernels."""
+    folder = bindings_of(version, request)
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "tests.tensorrt_bindings.plugins", str(folder), str(capability), *elements]
+    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]

@@ -114,6 +114,10 @@ def asarray(a: Any) -> ndarray:
     return a if isinstance(a, ndarray) else ndarray(np.asarray(a))
 
 
+def asnumpy(a: ndarray) -> np.ndarray:
+    return a.values.copy()
+
+
 def empty_pinned(shape: Any, dtype: Any = float) -> np.ndarray:
     return np.full(shape, 55, dtype)
 
@@ -135,6 +139,7 @@ cupy.__dict__.update(
     empty=empty,
     zeros=zeros,
     asarray=asarray,
+    asnumpy=asnumpy,
     cuda=SimpleNamespace(
         Stream=Stream,
         Graph=Graph,

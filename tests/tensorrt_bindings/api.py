@@ -91,9 +91,8 @@ def _short(given: str) -> str:
     return given.rpartition(".")[2].rstrip("]") if "tensorrt" in given else given
 
 
-def of_version(version: str, folder: Path) -> dict[str, Any]:
-    """Describes a version in a process of its own."""
-    unpacked = download(version, folder)
+def of_bindings(unpacked: Path) -> dict[str, Any]:
+    """Describes unpacked bindings, in a process of its own."""
     code = (
         "import json, pathlib\n"
         "from tests.tensorrt_bindings import api, bindings\n"
@@ -121,7 +120,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write api.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = {version: of_version(version, Path(folder)) for version in VERSIONS}
+        found = {version: of_bindings(download(version, Path(folder))) for version in VERSIONS}
     if arguments.write:
         FILE.write_text(_text(found))
     same = json.loads(FILE.read_text()) == found

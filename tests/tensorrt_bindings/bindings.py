@@ -1,8 +1,10 @@
 """Gets a version of the bindings and loads it with empty stand-ins for its libraries; one version a process."""
 
+import contextlib
 import ctypes
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,8 +12,21 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 VERSIONS = ("10.16.1.11", "11.4.0.106")
 PACKAGE = "tensorrt_cu13_bindings"
+
+
+def bindings_of(version: str, request: pytest.FixtureRequest) -> Path:
+    """Gives the unpacked bindings of a version to a test, downloaded once; skips it where that cannot be done."""
+    if not (shutil.which("gcc") and shutil.which("readelf")):
+        pytest.skip("needs gcc and readelf, to stand in for TensorRT's libraries")
+    folder: Path = request.config.cache.mkdir("tensorrt-bindings")  # type: ignore[union-attr]
+    try:
+        return download(version, folder)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        pytest.skip(f"the bindings of TensorRT {version} cannot be downloaded for this Python here")
 
 
 def download(version: str, folder: Path) -> Path:
@@ -29,7 +44,8 @@ def download(version: str, folder: Path) -> Path:
             (wheel,) = Path(scratch).glob("*.whl")
             content = Path(scratch) / "content"
             zipfile.ZipFile(wheel).extractall(content)
-            content.rename(unpacked)
+            with contextlib.suppress(OSError):  # another process was faster
+                content.rename(unpacked)
     return unpacked
 
 

@@ -1,11 +1,12 @@
 """Hands the plugins to TensorRT's bindings, has its validators look at them, and calls them as a build would.
 
-    python -m tests.tensorrt_bindings.plugins FOLDER CAPABILITY
+    python -m tests.tensorrt_bindings.plugins FOLDER CAPABILITY ELEMENT...
 
-FOLDER holds the unpacked bindings. Prints a line of JSON for each plugin, element and layout.
+FOLDER holds the unpacked bindings. Prints a line of JSON for each plugin, ELEMENT ("FLOAT", "HALF", "BF16") and layout.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -65,7 +66,7 @@ class Lengths:
         return Length(self.operations[kind](first.value, second.value))
 
 
-def tried(tensorrt: ModuleType, capability: int) -> Iterator[dict[str, Any]]:
+def tried(tensorrt: ModuleType, capability: int, elements: list[str]) -> Iterator[dict[str, Any]]:
     """Registers the plugins, and calls each in every combination that it offers."""
     from i2i_rt.export import tensorrt_registry
 
@@ -85,7 +86,7 @@ def tried(tensorrt: ModuleType, capability: int) -> Iterator[dict[str, Any]]:
 
     for name, (shapes, attributes) in CASES.items():
         definition = library.QDP_REGISTRY[f"i2i_rt::{name}"]
-        for element in (tensorrt.DataType.FLOAT, tensorrt.DataType.HALF, tensorrt.DataType.BF16):
+        for element in (getattr(tensorrt.DataType, name) for name in elements):
             linear = tensorrt.TensorFormat.LINEAR
             inputs = [desc(shape, element, linear) for shape in shapes]
             output = definition.register_func(*inputs, **attributes)
@@ -108,7 +109,8 @@ def tried(tensorrt: ModuleType, capability: int) -> Iterator[dict[str, Any]]:
                     "block": launch.block_x._expr.value,
                     "sizes": [size._expr.value for size in extra],
                     "parameters": parameters(ptx, entry),
-                    "assembled": assembled(ptx, capability),
+                    "version": re.findall(r"\.version ([\d.]+)", ptx),
+                    "spilled": spilled(ptx, capability),
                 }
 
 
@@ -118,19 +120,20 @@ def parameters(ptx: str, entry: str) -> list[str]:
     return [text.split()[1].lstrip(".") for text in declared.split(",")]
 
 
-def assembled(ptx: str, capability: int) -> bool:
-    """Says whether NVIDIA's assembler takes PTX, with the driver's check of an architecture's own instructions."""
+def spilled(ptx: str, capability: int) -> int:
+    """Gives the bytes of local memory that NVIDIA's assembler needs; it raises where it does not take the PTX."""
     import triton
 
     tool = Path(triton.__file__).parent / "backends/nvidia/bin" / ("ptxas-blackwell" if capability >= 100 else "ptxas")
-    suffix = "a" if capability >= 90 else ""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx)
-        command = [tool, f"-arch=sm_{capability}{suffix}", source, "-o", Path(folder) / "kernel.cubin"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        suffix = "a" if capability >= 90 else ""
+        command = [tool, "-v", f"-arch=sm_{capability}{suffix}", source, "-o", Path(folder) / "kernel.cubin"]
+        said = subprocess.run(command, capture_output=True, check=True, text=True).stderr
+    return sum(map(int, re.findall(r"(\d+) bytes stack frame", said)))
 
 
 if __name__ == "__main__":
-    for row in tried(load(Path(sys.argv[1])), int(sys.argv[2])):
+    for row in tried(load(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3:]):
         print(json.dumps(row), flush=True)
