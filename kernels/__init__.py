@@ -5,7 +5,7 @@ from i2i_rt.kernels.conv_epilogue import conv_epilogue, tiled
 from i2i_rt.kernels.frame import frame_in, frame_out
 from i2i_rt.kernels.instance_norm import instance_norm
 from i2i_rt.kernels.modulated_conv import modulated_conv2d, unit_filters
-from i2i_rt.kernels.norm_act import norm_act, norm_act_edged
+from i2i_rt.kernels.norm_act import norm_act
 from i2i_rt.kernels.spade_boundary import spade_boundary_conv
 from i2i_rt.kernels.spade_conv_modulate import spade_conv_modulate
 from i2i_rt.kernels.spade_hidden import spade_hidden
@@ -21,7 +21,6 @@ __all__ = [
     "instance_norm",
     "modulated_conv2d",
     "norm_act",
-    "norm_act_edged",
     "spade_boundary_conv",
     "spade_conv_modulate",
     "spade_hidden",

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from i2i_rt.kernels import fused, statistics
 from i2i_rt.kernels.aot import Build
+from i2i_rt.kernels.instance_norm import instance_norm
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
 from i2i_rt.kernels.layout import dense, memory_format
 from i2i_rt.kernels.operator import define
@@ -69,26 +70,13 @@ def norm_act(
     return norm_act_reference(x, weight, bias, residual, mask, eps, slope, one_plus, by_variance, upsample, pad)
 
 
-def norm_act_edged(
-    x: Tensor,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    *,
-    residual: Tensor | None = None,
-    eps: float = 1e-5,
-    slope: float = 1.0,
-    pad: int,
-) -> tuple[Tensor, Tensor]:
-    """Gives `norm_act` without edges and with them: the one for a later sum, the other for the next convolution.
+def writes_edges(x: Tensor) -> bool:
+    """Says whether a kernel writes a result with its edges at once, so that the one without them is the part inside.
 
-    The kernel writes only the second; the first is the part inside.
+    Not in ONNX, where the part inside would be cut out of what was padded.
     """
-    # of a name of its own: in ONNX the part inside would be cut out of what was padded
-    if pad and fused.chosen("norm_act_edged", x):
-        edged = norm_act(x, weight, bias, residual=residual, eps=eps, slope=slope, pad=pad)
-        return edged[:, :, pad:-pad, pad:-pad], edged
-    y = norm_act(x, weight, bias, residual=residual, eps=eps, slope=slope)
-    return y, after_norm(y, pad=pad)
+    kernels = fused.chosen("norm_act", x) and fused.chosen("norm_act_edged", x)
+    return kernels and not statistics.replaced()
 
 
 def norm_act_reference(
@@ -111,11 +99,11 @@ def norm_act_reference(
     if by_variance:
         y = _by_variance(x, weight, bias, eps)
     elif any(part is not None and part.ndim == 2 for part in (weight, bias)):
-        y = _instance_norm(x, None, None, eps)
+        y = instance_norm(x, None, None, eps)
         y = y if weight is None else y * weight.to(x.dtype)[:, :, None, None]
         y = y if bias is None else y + bias.to(x.dtype)[:, :, None, None]
     else:
-        y = _instance_norm(x, weight, bias, eps)
+        y = instance_norm(x, weight, bias, eps)
     return after_norm(y, slope=slope, residual=residual, upsample=upsample, pad=pad)
 
 
@@ -130,17 +118,6 @@ def after_norm(
     if upsample:
         y = functional.interpolate(y, scale_factor=2.0, mode="nearest")
     return functional.pad(y, (pad, pad, pad, pad), mode="reflect") if pad else y
-
-
-def _instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Computes in float32 at least; graphs that are exported in half precision carry the same two casts."""
-    moments = statistics.taken(x)
-    if moments is not None:
-        return statistics.scaled(x, moments, weight, bias, eps)
-    if x.dtype in (torch.float16, torch.bfloat16):
-        wide_weight, wide_bias = (None if part is None else part.float() for part in (weight, bias))
-        return functional.instance_norm(x.float(), None, None, wide_weight, wide_bias, eps=eps).to(x.dtype)
-    return functional.instance_norm(x, None, None, weight, bias, eps=eps)
 
 
 def _by_variance(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -556,8 +533,15 @@ def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Te
                 yield launch_norm_act(x, *arguments), norm_act_reference(x.float(), *wide)  # type: ignore[arg-type]
 
 
+def _test_edged(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    """One block after another: the second takes the inside of what the first wrote."""
+    x = torch.randn(2, 64, 9, 15, device=device).to(dtype, memory_format=torch.channels_last)
+    inside = launch_norm_act(x, pad=2)[:, :, 2:-2, 2:-2]
+    yield launch_norm_act(x, residual=inside, pad=1), norm_act_reference(x.float(), residual=inside.float(), pad=1)
+
+
 fused.register_test("norm_act", _test)
-fused.register_test("norm_act_edged", _test)
+fused.register_test("norm_act_edged", _test_edged)
 
 
 def stats_build(element: str, *, channels_last: bool = True, mask: bool = False) -> Build:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.models.edges import Chain, run
 from i2i_rt.models.norm import norm_layer
 from i2i_rt.models.patchgan import PatchDiscriminator, PatchDiscriminatorConfig
 
@@ -150,8 +151,7 @@ class EncoderBlock(nn.Module):
         self.activation = ACTIVATIONS[config.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.conv1(self.activation(self.norm1(x)))
-        inner = self.conv2(self.activation(self.norm2(inner)))
+        inner = run([self.norm1, self.activation, self.conv1, self.norm2, self.activation, self.conv2], x)
         result: Tensor = functional.avg_pool2d(inner, 2) + self.shortcut(functional.avg_pool2d(x, 2))
         return result
 
@@ -175,7 +175,7 @@ class BicycleGANEncoder(nn.Module):
                 layers += [convolution, _norm(config.norm, wider), ACTIVATIONS[config.activation]()]
         if config.residual:
             layers.append(ACTIVATIONS[config.activation]())
-        self.layers = nn.Sequential(*layers, nn.AvgPool2d(POOL))
+        self.layers = Chain(*layers, nn.AvgPool2d(POOL))
         self.mean = nn.Linear(last, config.style_size)
         self.log_variance = nn.Linear(last, config.style_size) if config.variance else None
 

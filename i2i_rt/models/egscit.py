@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.kernels import statistics, tiled
-from i2i_rt.models.tensorflow import AffineInstanceNorm, AnySameConv2d, to_torch
+from i2i_rt.kernels import norm_act, tiled
+from i2i_rt.models.edges import run
+from i2i_rt.models.norm import AffineInstanceNorm
+from i2i_rt.models.tensorflow import AnySameConv2d, to_torch
 
 Domain = Literal["A", "B"]
+LEAKY = nn.LeakyReLU(0.2)
 NOISE_PERIOD = 32  # places after which the fixed noise repeats
 
 
@@ -133,15 +136,14 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
-def restyle(x: Tensor, style: Tensor) -> Tensor:
-    """Gives features the exemplar's statistics, `style` `[N, 2C]`: factors less one, then shifts.
+def restyle(x: Tensor, style: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Gives masked features the exemplar's statistics, `style` `[N, 2C]`: factors less one, then shifts.
 
     As the official code has it, the features are divided by their variance, not by its root. Planes of one value,
     where that would be a division by nothing, come out as the shift alone.
     """
-    gamma, beta = style.float()[:, :, None, None].chunk(2, 1)
-    mean, variance = statistics.taken(x) or moments(x)
-    return ((1 + gamma) * (x.float() - mean) / variance.clamp_min(1e-6) + beta).to(x.dtype)
+    gamma, beta = style.float().chunk(2, 1)
+    return norm_act(x, gamma, beta, mask=mask, eps=1e-6, one_plus=True, by_variance=True)
 
 
 class EgscitStyleEncoder(nn.Module):
@@ -205,10 +207,10 @@ class EgscitGenerator(nn.Module):
     def decode(self, code: Tensor, *, mask: Tensor | None = None, style: Tensor | None = None) -> Tensor:
         """Gives the image of a shared code, masked and in a style; either may be left out."""
         x = self.shared_decoder(code)
-        if mask is not None:
-            x = x * mask
         if style is not None:
-            x = restyle(x, style)
+            x = restyle(x, style, mask)
+        elif mask is not None:
+            x = x * mask
         result: Tensor = self.decoder(x)
         return result
 
@@ -247,7 +249,7 @@ class EgscitDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         for convolution, norm in zip(self.convs, self.norms, strict=True):
-            image = functional.leaky_relu(norm(functional.leaky_relu(convolution(image), 0.2)), 0.2)
+            image = run([norm, LEAKY], functional.leaky_relu(convolution(image), 0.2))
         return functional.leaky_relu(self.scores(image), 0.2)
 
 

@@ -4,13 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import I2IError
-from i2i_rt.models.norm import adaptive_instance_norm
+from i2i_rt.kernels import norm_act
+from i2i_rt.models.norm import After
 
 LEVELS = 6  # from 1/32 of the size to the full one
 SKIPPED = (1, 2)  # the levels with a skip connection: 1/16 and 1/8 of the size
@@ -37,9 +39,9 @@ class StyledNorm(nn.Module):
         self.affine = nn.Linear(style_dim, 2 * channels)
         nn.init.ones_(self.affine.bias[:channels])
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, **after: Unpack[After]) -> Tensor:
         scale, shift = self.affine(style).chunk(2, 1)
-        return adaptive_instance_norm(x, scale, shift)
+        return norm_act(x, scale, shift, **after)
 
 
 class StyledBlock(nn.Module):
@@ -55,8 +57,8 @@ class StyledBlock(nn.Module):
             self.shortcut = nn.Conv2d(channels, after, 1, bias=False)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        y = self.first(functional.leaky_relu(self.norm_first(x, style), 0.2))
-        y = self.second(functional.leaky_relu(self.norm_second(y, style), 0.2))
+        y = self.first(self.norm_first(x, style, slope=0.2))
+        y = self.second(self.norm_second(y, style, slope=0.2))
         if self.widens:
             x = self.shortcut(self.norm_shortcut(x, style))
         result: Tensor = x + y

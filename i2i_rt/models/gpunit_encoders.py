@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import I2IError
+from i2i_rt.models.edges import Chain
 from i2i_rt.models.norm import InstanceNorm
 from i2i_rt.models.spectral import fold_spectral_norm
 
@@ -43,7 +44,7 @@ class ContentEncoder(nn.Module):
         inner = (width, width, 2 * width, 4 * width, 8 * width, 8 * width)
         after = (width, 2 * width, 4 * width, 8 * width, 8 * width, 1)
         self.layers = nn.ModuleList(
-            nn.Sequential(*_normalised(a, b, 1), *_normalised(b, c, 1 if index == 5 else 2))
+            Chain(*_normalised(a, b, 1), *_normalised(b, c, 1 if index == 5 else 2))
             for index, (a, b, c) in enumerate(zip(outer, inner, after, strict=True))
         )
 

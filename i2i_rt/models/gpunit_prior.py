@@ -74,11 +74,11 @@ class Decoder(nn.Module):
         self, content: Tensor, embedded: Tensor, styles: Sequence[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
         """Gives the image `[N, 3, 32 h, 32 w]` and the shape `[N, 3, 2 h, 2 w]`, both in [-1, 1]."""
-        x = functional.leaky_relu(self.lift_norm(self.lift(content)), 0.2)
+        x = self.lift_norm(self.lift(content), slope=0.2)
         for index, (convolution, norm) in enumerate(zip(self.classed, self.class_norms, strict=True)):
             if index == 4:
                 x = _twice(x)
-            x = functional.relu(norm(convolution(x), embedded))
+            x = norm(convolution(x), embedded, slope=0.0)
         shape = torch.tanh(self.to_shape(x))
         # the finest style belongs to the widest image, so they are taken from the third one down to the first
         for convolution, norm, (mean, deviation) in zip(self.styled, self.style_norms, styles[2::-1], strict=True):

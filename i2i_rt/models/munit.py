@@ -7,6 +7,7 @@ a style of the other. UNIT's decoder has no style and normalises by the image's 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.kernels import statistics
-from i2i_rt.models.norm import InstanceNorm, adaptive_instance_norm
+from i2i_rt.kernels import norm_act, statistics
+from i2i_rt.models.edges import EdgedBlock, convolved, reflected, run_blocks, run_edged, with_edges
+from i2i_rt.models.norm import InstanceNorm
 from i2i_rt.official import noted, official_key
 
+RELU = nn.ReLU()
 # what PyTorch 0.3 stored of instance norm, and today's files of adaptive instance norm; no layer uses it
 _STATISTICS = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
 
@@ -57,9 +60,10 @@ class ResidualBlock(nn.Module):
         self.first, self.second = convolution(channels, channels, 3), convolution(channels, channels, 3)
         self.norm = InstanceNorm(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = x + self.norm(self.second(functional.relu(self.norm(self.first(x)))))
-        return result
+    def forward(self, x: Tensor, edged: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+        """Takes features without and with one reflected row and column; gives its own without and with `pad`."""
+        inside = self.norm(convolved(self.first, edged), slope=0.0, pad=1)
+        return with_edges(self.norm, convolved(self.second, inside), pad, residual=x)
 
 
 class StyledBlock(nn.Module):
@@ -69,11 +73,12 @@ class StyledBlock(nn.Module):
         super().__init__()
         self.first, self.second = convolution(channels, channels, 3), convolution(channels, channels, 3)
 
-    def forward(self, x: Tensor, parameters: Tensor) -> Tensor:
-        """Takes `[N, C, H, W]` and, for each of the two norms, C shifts and then C scales: `[N, 4 * C]`."""
+    def forward(self, x: Tensor, edged: Tensor, pad: int, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes and gives what `ResidualBlock` does; `parameters` `[N, 4C]`: each norm's C shifts, then C scales."""
         shift, scale, second_shift, second_scale = parameters.chunk(4, 1)
-        inside = functional.relu(adaptive_instance_norm(self.first(x), scale, shift))
-        return x + adaptive_instance_norm(self.second(inside), second_scale, second_shift)
+        inside = norm_act(convolved(self.first, edged), scale, shift, slope=0.0, pad=1)
+        norm = partial(norm_act, weight=second_scale, bias=second_shift)
+        return with_edges(norm, convolved(self.second, inside), pad, residual=x)
 
 
 @dataclass(frozen=True)
@@ -105,11 +110,9 @@ class ContentEncoder(nn.Module):
         self.blocks = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(config.blocks)))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image
-        for layer, norm in zip(self.convolutions, self.norms, strict=True):
-            x = functional.relu(norm(layer(x)))
-        result: Tensor = self.blocks(x)
-        return result
+        layers = [part for pair in zip(self.convolutions, self.norms, strict=True) for part in (*pair, RELU)]
+        x, edged = run_edged(layers, image, 1 if self.blocks else 0)
+        return run_blocks(list(self.blocks), x, edged)
 
 
 @dataclass(frozen=True)
@@ -200,14 +203,11 @@ class Decoder(nn.Module):
         return result
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
-        x = content
-        if style is None:
-            for block in self.blocks:
-                x = block(x)
-        else:
-            parts = self.parameters_of(style).chunk(max(len(self.blocks), 1), 1)
-            for block, parameters in zip(self.blocks, parts, strict=False):
-                x = block(x, parameters)
+        blocks: list[EdgedBlock] = list(self.blocks)
+        if style is not None:
+            parts = self.parameters_of(style).chunk(max(len(blocks), 1), 1)
+            blocks = [partial(block, parameters=part) for block, part in zip(self.blocks, parts, strict=False)]
+        x = run_blocks(blocks, content, reflected(content, 1)) if blocks else content
         return torch.tanh(self.last(self.upsample(x)))
 
 

@@ -2,17 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from i2i_rt.kernels import instance_norm, tiled
+from i2i_rt.kernels import instance_norm, norm_act, tiled
+from i2i_rt.kernels.norm_act import after_norm
 
 Norm = Literal["instance", "batch"]
 Statistics = Literal["image", "running"]
+
+
+class After(TypedDict, total=False):
+    """What a norm computes along with itself, as `kernels.norm_act` describes it; nothing, where it is left out."""
+
+    slope: float
+    residual: Tensor | None
+    upsample: bool
+    pad: int
 
 
 class StatisticsBlend:
@@ -61,10 +71,21 @@ class InstanceNorm(nn.Module):
         self.num_features, self.eps = channels, 1e-5
         self.blend: StatisticsBlend | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **after: Unpack[After]) -> Tensor:
         if self.blend is not None:
-            return self.blend.normalize(x, None, None, self.eps)
-        return instance_norm(x, eps=self.eps)
+            return after_norm(self.blend.normalize(x, None, None, self.eps), **after)
+        return norm_act(x, eps=self.eps, **after)
+
+
+class AffineInstanceNorm(nn.Module):
+    """Instance norm with a learned scale and shift."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, **after: Unpack[After]) -> Tensor:
+        return norm_act(x, self.weight, self.bias, **after)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -79,12 +100,12 @@ class BatchNorm(nn.BatchNorm2d):
         self.statistics = statistics
         self.blend: StatisticsBlend | None = None
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, **after: Unpack[After]) -> Tensor:
         if self.training or self.statistics == "running":
-            return super().forward(input)
+            return after_norm(super().forward(input), **after)
         if self.blend is not None:
-            return self.blend.normalize(input, self.weight, self.bias, self.eps)
-        return instance_norm(input, self.weight, self.bias, self.eps)
+            return after_norm(self.blend.normalize(input, self.weight, self.bias, self.eps), **after)
+        return norm_act(input, self.weight, self.bias, eps=self.eps, **after)
 
 
 class RunningNorm(nn.BatchNorm2d):
@@ -108,16 +129,6 @@ class RunningNorm(nn.BatchNorm2d):
             if tensor is not None and moved is not None and moved.dtype != tensor.dtype:
                 self._buffers[name] = tensor.to(moved.device)
         return self
-
-
-def adaptive_instance_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:
-    """Normalises each channel of each image, then scales and shifts it by the style (Huang et al. 2017, AdaIN, eq. 8).
-
-    `x` `[N, C, H, W]`; `scale` and `shift` `[N, C]` of any float dtype; where a paper's layer learns the scale's
-    difference from one, the caller adds it. Gives the dtype of `x`.
-    """
-    scale, shift = (part.to(x.dtype)[:, :, None, None] for part in (scale, shift))
-    return instance_norm(x, eps=eps) * scale + shift
 
 
 def norm_layer(norm: Norm, channels: int, statistics: Statistics = "image") -> nn.Module:

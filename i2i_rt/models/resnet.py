@@ -7,12 +7,13 @@ bilinear upsampling stands in for transposed convolutions (`antialias_down`, `an
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.models.edges import reflected, run, run_blocks, run_edged, with_edges
 from i2i_rt.models.norm import FixedDropout, Norm, Statistics, norm_layer
 from i2i_rt.models.resample import BilinearUpsample, BlurPool
 
@@ -61,8 +62,12 @@ class ResidualBlock(nn.Module):
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = x + self.conv_block(x)
-        return result
+        return self.edged(x, reflected(x, 1), 0)[0]
+
+    def edged(self, x: Tensor, edged: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+        """Takes features without and with one reflected row and column; gives its own without and with `pad`."""
+        *inside, norm = list(self.conv_block)[1:]
+        return with_edges(norm, run(inside, edged), pad, residual=x)
 
 
 class ResnetGenerator(nn.Module):
@@ -94,6 +99,7 @@ class ResnetGenerator(nn.Module):
             layers += [nn.Conv2d(channels, 2 * channels, 3, stride, 1, bias=bias), *normalised(2 * channels)]
             if config.antialias_down:
                 layers.append(BlurPool(2 * channels))
+        self.first_block = len(layers)
         layers += [ResidualBlock(config, 4 * width) for _ in range(config.blocks)]
         for channels in (4 * width, 2 * width):
             if config.antialias_up:
@@ -105,8 +111,11 @@ class ResnetGenerator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.layers(image)
-        return result
+        layers, behind = list(self.layers), self.first_block + self.config.blocks
+        x, edged = run_edged(layers[: self.first_block], image, 1)
+        blocks = cast(list[ResidualBlock], layers[self.first_block : behind])
+        x = run_blocks([block.edged for block in blocks], x, edged)
+        return run(layers[behind:], x)
 
     def features(self, image: Tensor, indices: Sequence[int]) -> list[Tensor]:
         """Gives the outputs of the `layers` named by `indices`; nothing after the last of them is computed."""

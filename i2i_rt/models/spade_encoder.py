@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.kernels import instance_norm
+from i2i_rt.kernels import norm_act
 from i2i_rt.models.spectral import fold_spectral_norm
 
 SIDE = 256  # of the picture that the linear layers are made for
@@ -48,11 +48,9 @@ class SpadeEncoder(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         resized = functional.interpolate(image.float(), size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         x = resized.to(image.dtype)
-        for index, convolution in enumerate(self.convolutions):
-            if index > 0:
-                x = functional.leaky_relu(x, 0.2)
-            x = instance_norm(convolution(x))
-        x = functional.leaky_relu(x, 0.2).flatten(1)
+        for convolution in self.convolutions:
+            x = norm_act(convolution(x), slope=0.2)
+        x = x.flatten(1)
         return self.mean(x), self.log_variance(x)
 
 

@@ -9,18 +9,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.kernels import instance_norm
-from i2i_rt.models.norm import adaptive_instance_norm
+from i2i_rt.kernels import norm_act
+from i2i_rt.models.edges import run
+from i2i_rt.models.norm import AffineInstanceNorm, After
 
 BOTTLENECK = 2  # blocks without resampling on either side of the narrowest feature
 # heights whose features the encoder hands on to the decoder through the masks; the first takes the first mask
 MASKED_HEIGHTS = (32, 64, 128)
+LEAKY = nn.LeakyReLU(0.2)
 ROOT_HALF = math.sqrt(0.5)  # keeps the variance of a sum of two branches
 
 
@@ -39,19 +42,6 @@ class StarGANGeneratorConfig:
             raise I2IError("width, max_width, levels and style_dim must be at least 1, and w_hpf not negative")
 
 
-class AffineInstanceNorm(nn.Module):
-    """Instance norm with a learned scale and shift."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = instance_norm(x, self.weight, self.bias)
-        return result
-
-
 class StyleNorm(nn.Module):
     """AdaIN: `(1 + gamma) * norm(x) + beta`, with gamma and beta from the style `[N, S]` (appendix E)."""
 
@@ -59,9 +49,9 @@ class StyleNorm(nn.Module):
         super().__init__()
         self.fc = nn.Linear(style_dim, 2 * channels)
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, **after: Unpack[After]) -> Tensor:
         gamma, beta = self.fc(style).chunk(2, 1)
-        return adaptive_instance_norm(x, 1 + gamma, beta)
+        return norm_act(x, gamma, beta, one_plus=True, **after)
 
 
 class EncoderBlock(nn.Module):
@@ -80,10 +70,10 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         beside = self.shortcut(x)
-        x = self.conv1(functional.leaky_relu(self.norm1(x), 0.2))
+        x = self.conv1(run([self.norm1, LEAKY], x))
         if self.reduce:
             x, beside = functional.avg_pool2d(x, 2), functional.avg_pool2d(beside, 2)
-        x = self.conv2(functional.leaky_relu(self.norm2(x), 0.2))
+        x = self.conv2(run([self.norm2, LEAKY], x))
         result: Tensor = (x + beside) * ROOT_HALF
         return result
 
@@ -106,10 +96,8 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         beside = x
-        x = functional.leaky_relu(self.norm1(x, style), 0.2)
-        if self.enlarge:
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-        x = self.conv2(functional.leaky_relu(self.norm2(self.conv1(x), style), 0.2))
+        x = self.conv1(self.norm1(x, style, slope=0.2, upsample=self.enlarge))
+        x = self.conv2(self.norm2(x, style, slope=0.2))
         if not self.residual:
             return x
         beside = self.shortcut(beside)  # a 1x1 convolution gives the same before the enlargement as after it
@@ -187,7 +175,7 @@ class StarGANGenerator(nn.Module):
                 x = x + functional.conv2d(
                     mask.to(x.dtype) * feature, self.high_pass.expand(channels, 1, 3, 3), padding=1, groups=channels
                 )
-        result: Tensor = self.to_rgb(functional.leaky_relu(self.to_rgb_norm(x), 0.2))
+        result: Tensor = self.to_rgb(self.to_rgb_norm(x, slope=0.2))
         return result
 
 

@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.models.tensorflow import AffineInstanceNorm, AnySameConv2d, SameConv2d, pixel_norm, to_torch
+from i2i_rt.models.edges import run
+from i2i_rt.models.norm import AffineInstanceNorm
+from i2i_rt.models.tensorflow import AnySameConv2d, SameConv2d, pixel_norm, to_torch
 from i2i_rt.official import noted, official_key
 
+LEAKY = nn.LeakyReLU(0.2)
 AVERAGE = "/ExponentialMovingAverage"
 
 
@@ -75,7 +78,8 @@ class ResidualBlock(nn.Module):
         self.conv1, self.norm1 = SameConv2d(channels, channels, 3), AffineInstanceNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = x + self.norm1(self.conv1(functional.relu(self.norm0(self.conv0(x)))))
+        inside = self.conv1(self.norm0(self.conv0(x), slope=0.0))
+        result: Tensor = self.norm1(inside, residual=x)
         return result
 
 
@@ -112,7 +116,7 @@ class StepGenerator(nn.Module):
         """Gives the maps of every level, the image's own first, and after them the content, at the last one's size."""
         maps = []
         for convolution, norm in zip(self.down, self.down_norm, strict=True):
-            image = functional.relu(norm(convolution(image)))
+            image = norm(convolution(image), slope=0.0)
             maps.append(image)
         return [*maps, self.encoder(image)]
 
@@ -221,7 +225,7 @@ class ScaleDiscriminator(nn.Module):
             if step == len(self.convs) - 1:
                 deviation = torch.sqrt(x.var(0, correction=0) + 1e-8).mean()
                 x = torch.cat([x, deviation.expand(len(x), 1, *x.shape[2:])], 1)
-            x = functional.leaky_relu(norm(convolution(x)), 0.2)
+            x = run([convolution, norm, LEAKY], x)
         result: Tensor = self.scores(x)
         return result
 

@@ -1,10 +1,9 @@
-"""What networks that were trained with TensorFlow share: its padding, its instance norm, its layout of weights."""
+"""What networks that were trained with TensorFlow share: its padding, its pixel norm, its layout of weights."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from i2i_rt.kernels import instance_norm
 from i2i_rt.official import noted, official_key
 
 
@@ -41,17 +40,6 @@ class AnySameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = (same_padding(n, self.kernel_size[0], self.stride[0]) for n in x.shape[2:])
         return super().forward(functional.pad(x, (*columns, *rows)))
-
-
-class AffineInstanceNorm(nn.Module):
-    """Instance norm with scale and shift."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return instance_norm(x, self.weight, self.bias, eps=1e-5)
 
 
 def pixel_norm(x: Tensor) -> Tensor:

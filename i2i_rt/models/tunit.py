@@ -3,14 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.kernels import instance_norm
-from i2i_rt.models.norm import RunningNorm, adaptive_instance_norm
+from i2i_rt.kernels import norm_act
+from i2i_rt.models.edges import convolved, reflected
+from i2i_rt.models.norm import RunningNorm
 
 BOTTOM = 16  # side of the content at the size that a network is trained for
 
@@ -43,15 +45,17 @@ class ConvNorm(nn.Module):
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, activate: bool = True
     ) -> None:
         super().__init__()
-        padding = (kernel - stride + 1) // 2
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, padding_mode="reflect")
-        self.activate = activate
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride)
+        self.pad, self.activate = (kernel - stride + 1) // 2, activate
 
-    def forward(self, x: Tensor, *style: Tensor) -> Tensor:
-        """Takes, where the style scales and shifts, its shift and its scale `[N, C]`."""
-        x = self.conv(x)
-        x = adaptive_instance_norm(x, scale=style[1], shift=style[0]) if style else instance_norm(x)
-        return functional.relu(x) if self.activate else x
+    def forward(self, edged: Tensor, *style: Tensor, upsample: bool = False, pad: int = 0) -> Tensor:
+        """Takes features with reflected edges and, where the style scales and shifts, its shift and scale `[N, C]`.
+
+        Gives the result twice as large, and with `pad` reflected rows and columns, where that is wanted.
+        """
+        shift, scale = style or (None, None)
+        slope = 0.0 if self.activate else 1.0
+        return norm_act(convolved(self.conv, edged), scale, shift, slope=slope, upsample=upsample, pad=pad)
 
 
 class ResidualBlock(nn.Module):
@@ -62,8 +66,9 @@ class ResidualBlock(nn.Module):
         self.layers = nn.ModuleList([ConvNorm(channels, channels, 3), ConvNorm(channels, channels, 3, activate=False)])
 
     def forward(self, x: Tensor, *style: Tensor) -> Tensor:
-        first, second = self.layers
-        result: Tensor = x + 0.1 * second(first(x, *style[:2]), *style[2:])
+        first, second = cast(list[ConvNorm], list(self.layers))
+        inside = first(reflected(x, first.pad), *style[:2], pad=second.pad)
+        result: Tensor = x + 0.1 * second(inside, *style[2:])
         return result
 
 
@@ -101,9 +106,10 @@ class TUNITGenerator(nn.Module):
 
     def content(self, image: Tensor) -> Tensor:
         """Gives what is kept of an image, `[N, C, H / multiple, W / multiple]`."""
-        x = image
-        for layer in self.encode:
-            x = layer(x)
+        layers = cast(list[ConvNorm], list(self.encode))
+        x = reflected(image, layers[0].pad)
+        for layer, behind in zip_longest(layers, layers[1:]):
+            x = layer(x, pad=behind.pad if behind else 0)
         for block in self.encode_residual:
             x = block(x)
         return x
@@ -113,10 +119,14 @@ class TUNITGenerator(nn.Module):
         parts = self.mlp(style.to(x.dtype)).split([c for channels in self._channels for c in (channels, channels)], 1)
         for number, block in enumerate(self.decode_residual):
             x = block(x, *parts[4 * number : 4 * number + 4])
-        for number, layer in enumerate(self.decode, 2 * len(self.decode_residual)):
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = layer(x, *parts[2 * number : 2 * number + 2])
-        result: Tensor = self.to_rgb(x).tanh()
+        layers = cast(list[ConvNorm], list(self.decode))
+        x = reflected(functional.interpolate(x, scale_factor=2.0, mode="nearest"), layers[0].pad)
+        number = 2 * len(self.decode_residual)
+        for layer, behind in zip_longest(layers, layers[1:]):
+            pad = behind.pad if behind else int(self.to_rgb.padding[0])
+            x = layer(x, *parts[2 * number : 2 * number + 2], upsample=behind is not None, pad=pad)
+            number += 1
+        result: Tensor = convolved(self.to_rgb, x).tanh()
         return result
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.errors import I2IError
+from i2i_rt.models.edges import Chain
 from i2i_rt.models.munit import count, weight_of, without_statistics
 from i2i_rt.models.norm import InstanceNorm
 
@@ -20,7 +21,7 @@ OuterNorm = Literal["none", "instance"]
 
 
 def _activation(norm: OuterNorm, channels: int) -> nn.Module:
-    return nn.Sequential(InstanceNorm(channels), nn.ReLU()) if norm == "instance" else nn.LeakyReLU(0.01)
+    return Chain(InstanceNorm(channels), nn.ReLU()) if norm == "instance" else nn.LeakyReLU(0.01)
 
 
 class ResidualBlock(nn.Module):
@@ -32,7 +33,8 @@ class ResidualBlock(nn.Module):
         self.norm = InstanceNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = x + self.norm(self.second(torch.relu(self.norm(self.first(x)))))
+        inside = self.second(self.norm(self.first(x), slope=0.0))
+        result: Tensor = self.norm(inside, residual=x)
         return result
 
 

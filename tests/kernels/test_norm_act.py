@@ -15,7 +15,6 @@ from i2i_rt.kernels.norm_act import (
     launch_norm_act,
     launch_norm_stats,
     norm_act,
-    norm_act_edged,
     norm_act_reference,
     tiling,
 )
@@ -156,16 +155,6 @@ def test_tilings_cover_every_plane_with_programs_for_a_gpu(channels_last: bool, 
         assert cut.block_p * cut.block_c * element <= 16384 and 1 <= cut.warps <= 8
         if pixels * channels * element > 1 << 20:
             assert batch * ceil(channels / cut.block_c) * cut.tiles >= 128
-
-
-@pytest.mark.parametrize("pad", [0, 1])
-def test_both_results_are_one_tensor_where_the_kernel_is_used(pad: int) -> None:
-    x, beside = torch.randn(2, 1, 4, 5, 6)
-    plain, plain_edged = norm_act_edged(x, residual=beside, slope=0.0, pad=pad)
-    with fused.mode("export"):
-        y, edged = norm_act_edged(x, residual=beside, slope=0.0, pad=pad)
-    assert torch.equal(y, plain) and torch.equal(edged, plain_edged)
-    assert y.untyped_storage().data_ptr() == edged.untyped_storage().data_ptr()
 
 
 def uses() -> Iterator[tuple[Any, ...]]:

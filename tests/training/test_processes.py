@@ -18,7 +18,7 @@ from i2i_rt.training.processes import Processes
 TRAIN = """
 import json, sys
 from pathlib import Path
-from i2i_rt.kernels import instance_norm
+from i2i_rt.kernels import norm_act
 from i2i_rt.models.norm import BatchNorm, FixedDropout
 from i2i_rt.training.loop import Schedule, train
 from i2i_rt.training.options import TrainingOptions
@@ -29,7 +29,7 @@ FixedDropout.forward = lambda self, x: x
 runs, seen = Path(sys.argv[1]), {}
 with joined_processes() as processes:
     if processes.count == 1:
-        BatchNorm.forward = lambda self, x: instance_norm(x, self.weight, self.bias, self.eps)
+        BatchNorm.forward = lambda self, x, **after: norm_act(x, self.weight, self.bias, eps=self.eps, **after)
     for system in ("cyclegan", "cut", "pix2pix"):
         data = runs.parent / ("pairs" if system == "pix2pix" else "photos")
         options = TrainingOptions(
