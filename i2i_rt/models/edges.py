@@ -72,7 +72,8 @@ def _steps(layers: Sequence[nn.Module]) -> list[tuple[Layer, After]]:
     layer: Layer
     index = 0
     while index < len(layers):
-        layer, after = layers[index], After()
+        layer = layers[index]
+        after: After = {}
         index += 1
         if isinstance(layer, NORMS):
             slope = _slope(layers[index]) if index < len(layers) else None
@@ -86,7 +87,7 @@ def _steps(layers: Sequence[nn.Module]) -> list[tuple[Layer, After]]:
             elif isinstance(following, nn.Conv2d) and following.padding_mode == "reflect":
                 after["pad"] = int(following.padding[0])
                 steps.append((layer, after))
-                layer, after = partial(convolved, following), After()
+                layer, after = partial(convolved, following), {}
                 index += 1
         steps.append((layer, after))
     return steps

@@ -59,3 +59,12 @@ def test_networks_give_the_same_with_the_fused_operator(key: str) -> None:
         assert (counts["aten::pad"], counts["aten::add.Tensor"], counts["aten::relu"]) == (1, 1, 0)
     if key == "starganv2":
         assert counts["aten::leaky_relu"] == 0
+
+
+@pytest.mark.parametrize("key", ["cyclegan", "egscit", "munit", "tunit"])
+def test_networks_compile_as_one_graph(key: str) -> None:
+    stage = stages_of(key.split("-")[0], small_configurations()[key]().networks)["translate"]
+    inputs = [torch.from_numpy(value) for value in inputs_of(stage, 64, 64, 1).values()]
+    compiled = torch.compile(stage.module, dynamic=False, fullgraph=True, backend="eager")
+    with torch.inference_mode():
+        assert torch.equal(compiled(*inputs), stage.module(*inputs))
