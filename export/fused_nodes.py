@@ -30,7 +30,8 @@ DOMAIN = "i2i_rt"
 OPSET = onnxscript.values.Opset(DOMAIN, 1)
 FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
 TYPES = {"frames": "tensor(uint8)", "index": "tensor(int32)"}  # of inputs and outputs; the others share one float type
-KINDS = {"to": OpSchema.AttrType.INT}  # of attributes; the others are floats
+INTS = OpSchema.AttrType.INTS
+KINDS = {"to": OpSchema.AttrType.INT, "row": INTS, "channels": INTS}  # of attributes; the others are floats
 # TensorRT's parser reads these of any node that may be a plugin
 PLUGIN_ATTRIBUTES = {"plugin_namespace": OpSchema.AttrType.STRING, "plugin_version": OpSchema.AttrType.STRING}
 
@@ -72,7 +73,7 @@ def _norm_bodies() -> list[str]:
                 lines = ["wide = Cast <to = 1> (x)"]
                 if adaptive:
                     lines += [
-                        "shape = Shape <start = 1, end = 2> (x)",
+                        "shape = Constant <value_ints: ints = @channels> ()",
                         "one = Constant <value_float = 1.0> ()",
                         "zero = Constant <value_float = 0.0> ()",
                         "ones = Expand (one, shape)",
@@ -99,6 +100,7 @@ def _norm_bodies() -> list[str]:
                 lines.append(f"result = Add (residual, {last})" if add else f"result = Identity ({last})")
                 name = f"{'Adaptive' if adaptive else ''}Norm{'Act' if act else ''}{'Add' if add else ''}"
                 inputs, attributes = "x, weight, bias" + ", residual" * add, "epsilon" + ", slope" * act
+                attributes += ", channels" * adaptive
                 bodies.append(f"{name} <{attributes}> ({inputs}) => (result) {{ {chr(10).join(lines)} }}")
     return bodies
 
@@ -106,9 +108,7 @@ def _norm_bodies() -> list[str]:
 def _table_bodies() -> list[str]:
     """Gives the bodies of SPADE's scale and shift by rows of a table, with a leaky ReLU behind it or without one."""
     lines = """
-        channels = Shape <start = 1, end = 2> (x)
-        any = Constant <value_ints = [-1]> ()
-        size = Concat <axis = 0> (any, channels)
+        size = Constant <value_ints: ints = @row> ()
         rows = Reshape (table, size)
         one = Constant <value_int = 1> ()
         step = CastLike (one, index)
@@ -121,10 +121,10 @@ def _table_bodies() -> list[str]:
         moved = Add (scaled, shift)
     """
     inputs, back = "(x, index, table)", "result = Transpose <perm = [0, 3, 1, 2]>"
+    active = "active = LeakyRelu <alpha: float = @slope> (moved)"
     return [
-        f"SpadeTable {inputs} => (result) {{ {lines} {back} (moved) }}",
-        f"SpadeTableAct <slope> {inputs} => (result) {{ {lines} active = LeakyRelu <alpha: float = @slope> (moved)\n"
-        f"{back} (active) }}",
+        f"SpadeTable <row> {inputs} => (result) {{ {lines} {back} (moved) }}",
+        f"SpadeTableAct <row, slope> {inputs} => (result) {{ {lines} {active}\n{back} (active) }}",
     ]
 
 
@@ -155,7 +155,7 @@ def _norm_act(
     weight, bias = _like(x, weight, 1.0, adaptive), _like(x, bias, 0.0, adaptive)
     if one_plus:
         weight = op.Add(weight, _like(x, None, 1.0, adaptive))
-    dtype = x.dtype
+    dtype, channels = x.dtype, x.shape[1]
     if mask is not None:
         x = op.Mul(x, mask)
     if by_variance:
@@ -165,7 +165,8 @@ def _norm_act(
     else:
         name = f"{'Adaptive' if adaptive else ''}Norm{'' if slope == 1 else 'Act'}{'' if residual is None else 'Add'}"
         inputs = (x, weight, bias) if residual is None else (x, weight, bias, residual)
-        y = getattr(OPSET, name)(*inputs, epsilon=eps, **({} if slope == 1 else {"slope": slope}))
+        attributes = ({} if slope == 1 else {"slope": slope}) | ({"channels": [channels]} if adaptive else {})
+        y = getattr(OPSET, name)(*inputs, epsilon=eps, **attributes)
     if upsample:
         y = op.Resize(
             y,
@@ -196,9 +197,10 @@ def _norm_by_variance(x: Any, weight: Any, bias: Any, eps: float) -> Any:
 
 
 def _spade_table(x: Any, index: Any, table: Any, slope: float) -> Any:
+    row = [-1, x.shape[1]]  # known here; to ask for it in the body would make ONNX Runtime reorder x
     if slope == 1:
-        return OPSET.SpadeTable(x, index, table)
-    return OPSET.SpadeTableAct(x, index, table, slope=slope)
+        return OPSET.SpadeTable(x, index, table, row=row)
+    return OPSET.SpadeTableAct(x, index, table, row=row, slope=slope)
 
 
 # operator of torch.ops.i2i_rt -> what writes its node
