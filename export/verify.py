@@ -20,13 +20,15 @@ import numpy as np
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError, MediaError, UnsupportedError
+from i2i_rt.export import broken_layer
 from i2i_rt.export.probe import open_probe
 from i2i_rt.export.trial import Inputs, Trial
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.backends import BACKENDS, Choice
 from i2i_rt.runtime.machine import machine_name
-from i2i_rt.runtime.session import Session
+from i2i_rt.runtime.session import Session, padded
 from i2i_rt.spec import StageSpec
+from i2i_rt.stages.table import load_stages
 
 Outputs = dict[str, np.ndarray]
 Probe = Callable[[Inputs], int]
@@ -84,6 +86,7 @@ class Record:
     machine: str
     date: str
     cases: tuple[Case, ...]
+    remark: str = ""  # where half precision is below its gate: which layer broke
 
 
 def verify(
@@ -134,7 +137,13 @@ def verify(
                 compare(bundle.stages[stage], inputs, answer, session.run(stage, inputs), probe)
                 for inputs, answer in taken
             )
-            loaded.append((session, taken[0][0], _record(bundle, choice, stage, cases, gate)))
+            record = _record(bundle, choice, stage, cases, gate)
+            if not record.passed and choice.precision in broken_layer.DTYPES:
+                report(f"looking for the layer that breaks in {choice.precision}")
+                inputs = padded(bundle.stages[stage], taken[_worst_case(cases)][0])
+                remark = broken_layer.explain(load_stages(bundle)[stage], inputs, choice.precision)
+                record = dataclasses.replace(record, remark=remark)
+            loaded.append((session, taken[0][0], record))
     runs = [(session, record.stage, inputs) for session, inputs, record in loaded]
     report("timing at 256x256")
     times = median_ms(runs)
@@ -246,6 +255,14 @@ def worst(cases: Sequence[Case]) -> tuple[float | None, float | None]:
     measured = [case.psnr_db for case in cases if case.psnr_db is not None]
     errors = [case.relative_error for case in cases if case.relative_error is not None]
     return min(measured, default=None), max(errors, default=None)
+
+
+def _worst_case(cases: Sequence[Case]) -> int:
+    def badness(case: Case) -> tuple[int, float, float]:
+        psnr = float("inf") if case.psnr_db is None else case.psnr_db
+        return case.non_finite, -psnr, case.relative_error or 0.0
+
+    return max(range(len(cases)), key=lambda index: badness(cases[index]))
 
 
 def _record(bundle: Bundle, choice: Choice, stage: str, cases: tuple[Case, ...], gate: float) -> Record:

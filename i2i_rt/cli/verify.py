@@ -20,7 +20,7 @@ def add_gate_options(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, help="folder of photographs (default: three that come with scikit-image)"
     )
     parser.add_argument(
-        "--min-psnr", type=float, help="the gate in dB for every precision (default: fp32 60, bf16 and fp16 38)"
+        "--min-psnr", type=float, help="the gate in dB for every precision (default: fp32 60, the others 38)"
     )
 
 
@@ -61,7 +61,7 @@ def verify_and_print(bundle: "Bundle", arguments: argparse.Namespace) -> int:
     for record in failed:
         console.print(
             f"{record.file} in {record.precision} is below the gate: {verify.fidelity(record)}, "
-            f"{record.non_finite} NaN/Inf",
+            f"{record.non_finite} NaN/Inf" + (f"; {record.remark}" if record.remark else ""),
             style="red",
             soft_wrap=True,
         )
