@@ -41,7 +41,8 @@ def read_photographs(folders: Sequence[Path]) -> list[np.ndarray]:
 def _scaled(picture: np.ndarray) -> np.ndarray:
     scale = SHORT_SIDE_PX / min(picture.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=interpolation)
+    scaled: np.ndarray = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=interpolation)
+    return scaled
 
 
 def stylised(picture: np.ndarray) -> np.ndarray:
@@ -80,7 +81,7 @@ def train(
             given = generator(taken)
         loss = functional.l1_loss(given.float(), wanted)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         losses.append(loss.item())
@@ -101,7 +102,7 @@ def _batch(photographs: Sequence[np.ndarray], random: np.random.Generator) -> tu
     """Gives crops and what they should become, both `[N, 3, H, W]` in [-1, 1]."""
     crops = []
     for _ in range(BATCH):
-        photograph = photographs[random.integers(len(photographs))]
+        photograph = photographs[int(random.integers(len(photographs)))]
         top, left = (int(random.integers(side - CROP_PX + 1)) for side in photograph.shape[:2])
         crop = photograph[top : top + CROP_PX, left : left + CROP_PX]
         crops.append(crop[:, ::-1] if random.random() < 0.5 else crop)

@@ -130,7 +130,7 @@ def attempts(losses: Mapping[str, float]) -> tuple[list[frozenset[str]], Callabl
 
 
 def test_search_keeps_the_worst_and_stops_at_the_gate() -> None:
-    losses = {"a": 1e-3, "b": 4e-4, "c": 2e-4, "d": 1e-4, "e": 1e-4}
+    losses = {"a": 1e-3, "b": 5e-4, "c": 2e-4, "d": 1e-4, "e": 1e-4}
     tried, attempt = attempts(losses)
     kept, steps = search(attempt, lambda: losses, dict.fromkeys(losses, 1), gate_db=33.0)
     assert tried == [frozenset(), frozenset("a"), frozenset("ab")]
