@@ -4,10 +4,14 @@
     i2i-rt bench horse2zebra/ --size 256,512 --batch 1,2,4 --compare before/latency.json
     i2i-rt bench video horse2zebra/ clip.mp4
     i2i-rt bench video horse2zebra/ --frames 300 --size 256
+    i2i-rt bench kernels
+    i2i-rt bench kernels --plan
 
 The first form compares backends and writes latency.json, latency.md and latency.png. The second one compares the
 whole translation of a video, from file to file, with the bare model on as many frames, and writes video.json and
-video.md. Exit code 1: a backend gave a wrong picture.
+video.md. "kernels" measures the fused operators at the shapes of the official networks, which needs a CUDA device,
+and writes kernels.json and kernels.md; "--plan" prints the shapes and the least times instead, and needs none.
+Exit code 1: a backend gave a wrong picture, or an operator a wrong result.
 """
 
 import argparse
@@ -29,8 +33,8 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s [video] BUNDLE [CLIP] [options]"
-    parser.add_argument("target", nargs="+", metavar="[video] BUNDLE [CLIP]", help="what to measure")
+    parser.usage = "%(prog)s [video] BUNDLE [CLIP] [options]\n       %(prog)s kernels [--plan] [--quick] [-o FOLDER]"
+    parser.add_argument("target", nargs="+", metavar="[video] BUNDLE [CLIP] | kernels", help="what to measure")
     parser.add_argument(
         "--backend", help="comma-separated: all, auto, torch, torch-compile, onnxruntime, openvino, … "
         "(default: all; for video: auto)",
@@ -45,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", default="1", help="comma-separated: frames in a run (default: 1)")
     parser.add_argument("--frames", type=int, default=300, help="video: frames to translate (default: 300)")
+    parser.add_argument("--plan", action="store_true", help="kernels: print what would be measured; needs no GPU")
     parser.add_argument("--quick", action="store_true", help="fewer runs; the output says that it was quick")
     parser.add_argument("--compare", metavar="OLD.json", help="print old / new for the rows of an earlier record")
     parser.add_argument("-o", "--output", help="folder for the results (default: bench-BUNDLE)")
@@ -56,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     started = time.perf_counter()
     words = list(arguments.target)
+    if words == ["kernels"]:
+        return _kernels(arguments)
     video = words[0] == "video" and len(words) > 1
     names = words[1:] if video else words
     if len(names) > (2 if video else 1):
@@ -85,6 +92,31 @@ def run(arguments: argparse.Namespace) -> int:
     shape = "" if video else f" --size {arguments.size or 256} --batch {arguments.batch}"
     print(f"next: i2i-rt bench {' '.join(words)}{shape} --compare {files[0]}")
     return 1 if any(row.wrong for row in report.rows) else 0
+
+
+def _kernels(arguments: argparse.Namespace) -> int:
+    from i2i_rt.benchmarks import gpu, kernels
+    from i2i_rt.benchmarks.roofline import Rates
+
+    if arguments.plan:
+        rates = Rates()
+        print(f"at {rates.tflops:.0f} TFLOP/s and {rates.terabytes:.1f} TB/s, in bf16:")
+        _print_table(kernels.plan(rates))
+        return 0
+    folder = Path(arguments.output or "bench-kernels")
+    if folder.is_file():
+        raise I2IError(f"-o {folder} is a file; name a folder for the results")
+    device = gpu.require_gpu()
+    rule = gpu.GPU_QUICK if arguments.quick else gpu.GPU_FULL
+    with _progress() as progress:
+        report = kernels.measure(device, gpu.graph_clock, rule, progress=progress)
+    print(f"measured {report.rule}; a copy moves {report.rates.terabytes:.2f} TB/s")
+    _print_table(kernels.table(report.rows))
+    for row in report.rows:
+        if row.note:
+            print(f"- {row.operator}, {row.place}: {row.note}")
+    print(f"\nwrote {', '.join(map(str, report.write(folder)))}")
+    return 1 if any(row.note.startswith("wrong") for row in report.rows) else 0
 
 
 def _latency(bundle: "Bundle", arguments: argparse.Namespace) -> "Report":
