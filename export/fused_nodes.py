@@ -64,11 +64,12 @@ def _norm_bodies() -> list[str]:
     """Gives the bodies of instance norm with the activation and the sum that follow it, or without them.
 
     The names are made of "Norm", or "AdaptiveNorm" where scales and shifts are those of each image `[N, C]`, then
-    "Act" for a leaky ReLU and "Add" for a residual. Runtimes have a fast kernel for InstanceNormalization alone.
+    "Relu" or, for a leaky one, "Act", and "Add" for a residual. Runtimes have a fast kernel for InstanceNormalization
+    alone.
     """
     bodies = []
     for adaptive in (False, True):
-        for act in (False, True):
+        for act in ("", "Relu", "Act"):
             for add in (False, True):
                 lines = ["wide = Cast <to = 1> (x)"]
                 if adaptive:
@@ -95,11 +96,12 @@ def _norm_bodies() -> list[str]:
                     ]
                 last = "normed"
                 if act:
-                    lines.append("active = LeakyRelu <alpha: float = @slope> (normed)")
+                    operator = "Relu" if act == "Relu" else "LeakyRelu <alpha: float = @slope>"
+                    lines.append(f"active = {operator} (normed)")
                     last = "active"
                 lines.append(f"result = Add (residual, {last})" if add else f"result = Identity ({last})")
-                name = f"{'Adaptive' if adaptive else ''}Norm{'Act' if act else ''}{'Add' if add else ''}"
-                inputs, attributes = "x, weight, bias" + ", residual" * add, "epsilon" + ", slope" * act
+                name = f"{'Adaptive' if adaptive else ''}Norm{act}{'Add' if add else ''}"
+                inputs, attributes = "x, weight, bias" + ", residual" * add, "epsilon" + ", slope" * bool(act)
                 attributes += ", channels" * adaptive
                 bodies.append(f"{name} <{attributes}> ({inputs}) => (result) {{ {chr(10).join(lines)} }}")
     return bodies
@@ -163,7 +165,8 @@ def _norm_act(
         y = y if slope == 1 else op.LeakyRelu(y, alpha=slope)
         y = y if residual is None else op.Add(residual, y)
     else:
-        name = f"{'Adaptive' if adaptive else ''}Norm{'' if slope == 1 else 'Act'}{'' if residual is None else 'Add'}"
+        act = "" if slope == 1 else "Act" if slope else "Relu"
+        name = f"{'Adaptive' if adaptive else ''}Norm{act}{'' if residual is None else 'Add'}"
         inputs = (x, weight, bias) if residual is None else (x, weight, bias, residual)
         attributes = ({} if slope == 1 else {"slope": slope}) | ({"channels": [channels]} if adaptive else {})
         y = getattr(OPSET, name)(*inputs, epsilon=eps, **attributes)

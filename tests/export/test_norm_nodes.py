@@ -16,10 +16,10 @@ from i2i_rt.stages.base import Stage
 # name -> what the operator is asked for, and the nodes that this is
 CASES = {
     "plain": ({}, ["Norm"]),
-    "learned, ReLU": ({"learned": True, "slope": 0.0}, ["NormAct"]),
+    "learned, ReLU": ({"learned": True, "slope": 0.0}, ["NormRelu"]),
     "learned, leaky, residual": ({"learned": True, "slope": 0.2, "residual": True}, ["NormActAdd"]),
     "residual, edges": ({"residual": True, "pad": 2}, ["NormAdd"]),
-    "twice as large, edges": ({"slope": 0.0, "upsample": True, "pad": 1}, ["NormAct"]),
+    "twice as large, edges": ({"slope": 0.0, "upsample": True, "pad": 1}, ["NormRelu"]),
     "adaptive": ({"adaptive": True}, ["AdaptiveNorm"]),
     "adaptive, one plus, leaky": ({"adaptive": True, "one_plus": True, "slope": 0.2}, ["AdaptiveNormAct"]),
     "adaptive, residual": ({"adaptive": True, "residual": True}, ["AdaptiveNormAdd"]),
