@@ -34,7 +34,7 @@ def with_plugins(model: ModelProto) -> frozenset[str]:
             nodes.append(node)
             continue
         attributes: dict[str, Any] = {"epsilon": 1e-5, "slope": 1.0, "upsample": 0, "pad": 0}
-        attributes |= {attribute.name: attribute.f for attribute in node.attribute}
+        attributes |= {attribute.name: attribute.f for attribute in node.attribute if attribute.name in attributes}
         result = node.output[0]
         while result not in outputs and len(consumers.get(result, ())) == 1:
             (following,) = consumers[result]
