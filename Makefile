@@ -7,7 +7,7 @@ STAMP := $(VENV)/.i2i-rt-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
 BIN := $(VENV)/bin
 FOLDERS = export kernels serving benchmarks
 
-.PHONY: setup demo test lint types bench
+.PHONY: setup demo test lint types bench gpu-check
 
 setup: $(STAMP)
 
@@ -35,3 +35,6 @@ types: $(STAMP)  # links the five folders into one tree: mypy does not follow se
 
 bench: $(STAMP)  # the figures of benchmarks/results/, all of them: about 25 minutes on a quiet machine
 	$(BIN)/python -m i2i_rt.benchmarks
+
+gpu-check: $(STAMP)  # needs a CUDA device: its tests, and the figures that only it can give, in about 8 minutes
+	$(BIN)/python -m i2i_rt.benchmarks.gpu_check

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from i2i_rt import kernels
+from i2i_rt.benchmarks.official import fields
 from i2i_rt.models.resample import Blur
 
 Arguments = tuple[Any, ...]
@@ -139,7 +140,7 @@ def table(place: str, shape: tuple[int, int, int, int]) -> Case:
     batch, channels, height, width = shape
 
     def make(device: torch.device, dtype: torch.dtype) -> Arguments:
-        index = fields(batch, height, width, device).to(torch.int32)
+        index = fields(batch, height, width, classes=182).to(device, torch.int32)
         return draw(shape, device, dtype), index, draw((512, 2 * channels), device, dtype)
 
     def run(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
@@ -182,13 +183,6 @@ def frames_out(place: str, shape: tuple[int, int, int]) -> Case:
         return (draw((batch, 3, height, width), device, dtype),)
 
     return Case("frame_out", place, make, kernels.frame_out, 3 * 3 * math.prod(shape))
-
-
-def fields(batch: int, height: int, width: int, device: torch.device, block: int = 32) -> Tensor:
-    """Gives maps `[N, H, W]` of drawn numbers below 182, in fields that are as wide as those of real label maps."""
-    rows, columns = -(-height // block), -(-width // block)
-    drawn = torch.randint(0, 182, (batch, rows, columns), device=device)
-    return drawn.repeat_interleave(block, 1).repeat_interleave(block, 2)[:, :height, :width].contiguous()
 
 
 CASES = (

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from i2i_rt.benchmarks.official import NETWORKS, Official
+from i2i_rt.benchmarks.official import NETWORKS, Official, stage_inputs
 from i2i_rt.benchmarks.report import markdown_table
+from i2i_rt.stages.table import stages_of
 
 BYTES = 2  # of an element in bfloat16 and float16
 PRODUCTS = {torch.ops.aten.mm.default: 0, torch.ops.aten.addmm.default: 1, torch.ops.aten.bmm.default: 0}
@@ -111,8 +112,12 @@ def work_of(official: Official, batch: int = 1) -> dict[str, Work]:
 
 
 def floor_s(official: Official, batch: int, rates: Rates) -> float:
-    """Gives the floor in seconds of a translation of a batch."""
-    return sum(work.floor_s(rates) for work in work_of(official, batch).values())
+    """Gives the floor in seconds of the stage `translate`, which runs what it needs of the networks."""
+    with torch.device("meta"):
+        networks = {name: network.to("meta").eval() for name, network in official.networks().items()}
+        stage = stages_of(official.system, networks)["translate"]
+        inputs = stage_inputs(stage.spec, official.height, official.width, batch)
+        return count(stage.module, "forward", inputs).floor_s(rates)
 
 
 def table(batch: int, rates: Rates) -> list[list[str]]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from i2i_rt.errors import I2IError
-from i2i_rt.kernels import modulated_conv2d
+from i2i_rt.kernels import fused, modulated_conv2d
 from i2i_rt.kernels.modulated_conv import Norm
 from i2i_rt.models.modulated import StyledConv
 from i2i_rt.models.swapping import SwappingEncoder, SwappingEncoderConfig, SwappingGenerator, SwappingGeneratorConfig
@@ -148,3 +148,15 @@ def test_crop_of_the_whole_image_is_the_image() -> None:
     assert straight.shape == (1, 1, 3, 16, 16)
     assert (straight[0, 0, :, 2:-2, 2:-2] - image[0, :, 2:-2, 2:-2]).abs().max() < 0.1
     torch.testing.assert_close(mirrored, straight.flip(-1))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_fused_operators_give_the_same_pictures_in_one_graph(batch: int) -> None:
+    small, image = networks(), torch.randn(batch, 3, 32, 48)
+    encoder, generator = small["encoder"], small["generator"]
+    codes = encoder(image)
+    for network, given in ((encoder, (image,)), (generator, codes)):
+        plain = network(*given)
+        with fused.mode("export"), torch.no_grad():
+            graph = torch.compile(network, backend="eager", fullgraph=True)
+            torch.testing.assert_close(graph(*given), plain, rtol=1e-4, atol=1e-5)
