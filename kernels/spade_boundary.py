@@ -8,10 +8,12 @@ is read on the device. Along 32x32 positions or less three quarters are borders:
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import wrap_triton
+from torch.nn import functional
 
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.language import Wrap, plain
@@ -25,7 +27,7 @@ from i2i_rt.kernels.spade_conv_modulate import (
 )
 from i2i_rt.kernels.spade_hidden import launch_spade_hidden, reached
 from i2i_rt.kernels.spade_layout import launch_spade_layout
-from i2i_rt.kernels.spade_table import launch_spade_table_apply, spade_table_apply_reference
+from i2i_rt.kernels.spade_table import empty_result, launch_spade_table_apply, spade_table_apply_reference
 
 
 def spade_boundary_conv(
@@ -37,6 +39,7 @@ def spade_boundary_conv(
     table: Tensor,
     layout: tuple[Tensor, Tensor, Tensor],
     slope: float,
+    doubled: bool = False,
 ) -> Tensor:
     """Scales and shifts `x` `[N, C, H, W]`, then applies a leaky ReLU.
 
@@ -49,8 +52,9 @@ def spade_boundary_conv(
         table: `[512, 2C]` in the dtype of `x`: scales, then shifts, of neighbourhoods of one symbol.
         layout: what `spade_layout` gives.
         slope: of the negative side; 1 leaves the result as it is.
+        doubled: `x` is half as high and wide as `hidden`, and stands for its nearest enlargement, which is never made.
     """
-    given = (x, hidden, weight, factor, bias, table, *layout, slope)
+    given = (x, hidden, weight, factor, bias, table, *layout, slope, doubled)
     if fused.chosen("spade_boundary_conv", x):
         result: Tensor = torch.ops.i2i_rt.spade_boundary_conv(*given)
         return result
@@ -68,8 +72,11 @@ def spade_boundary_conv_reference(
     places: Tensor,
     count: Tensor,
     slope: float,
+    doubled: bool = False,
 ) -> Tensor:
     """Needs the symbols alone: they are negative at the listed positions."""
+    if doubled:
+        x = functional.interpolate(x, scale_factor=2, mode="nearest")
     uniform = symbols >= 0
     inside = spade_table_apply_reference(x, symbols.clamp_min(0), table, slope)
     border = spade_conv_modulate_reference(x, hidden, weight, factor, bias, slope)
@@ -87,11 +94,14 @@ def launch_spade_boundary_conv(
     places: Tensor,
     count: Tensor,
     slope: float,
+    doubled: bool = False,
     wrap: Wrap = plain,
 ) -> Tensor:
     x, _ = dense(x)
-    y = launch_spade_table_apply(x, symbols, table, slope, wrap)
-    return launch_spade_conv_modulate(x, hidden, weight, factor, bias, slope, listed=(places, count), out=y, wrap=wrap)
+    y = launch_spade_table_apply(x, symbols, table, slope, doubled=doubled, wrap=wrap)
+    return launch_spade_conv_modulate(
+        x, hidden, weight, factor, bias, slope, doubled, listed=(places, count), out=y, wrap=wrap
+    )
 
 
 def _spade_boundary_conv(
@@ -105,19 +115,19 @@ def _spade_boundary_conv(
     places: Tensor,
     count: Tensor,
     slope: float,
+    doubled: bool,
 ) -> Tensor:
     return launch_spade_boundary_conv(
-        x, hidden, weight, factor, bias, table, symbols, places, count, slope, wrap_triton
+        x, hidden, weight, factor, bias, table, symbols, places, count, slope, doubled, wrap_triton
     )
 
 
-def _fake(x: Tensor, *rest: Tensor | float) -> Tensor:
-    return torch.empty_like(dense(x)[0])
+def _fake(x: Tensor, *rest: Any) -> Tensor:
+    return empty_result(x, doubled=rest[-1])
 
 
-def _cpu(x: Tensor, *rest: Tensor | float) -> Tensor:
-    result = spade_boundary_conv_reference(x, *rest)  # type: ignore[arg-type]
-    return result.contiguous(memory_format=memory_format(x))
+def _cpu(x: Tensor, *rest: Any) -> Tensor:
+    return spade_boundary_conv_reference(x, *rest).contiguous(memory_format=memory_format(x))
 
 
 define(
@@ -132,20 +142,21 @@ define(
 def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
     generator = torch.Generator(device).manual_seed(0)
     coarse = torch.randint(0, 3, (2, 2, 2), device=device, dtype=torch.uint8, generator=generator)
-    for repeat, channels, depth in ((12, 64, 128), (7, 40, 24)):  # wide tiles and narrow ones
-        labels = coarse.repeat_interleave(repeat, 1).repeat_interleave(repeat, 2)[:, :-1]
+    for repeat, channels, depth, doubled in ((12, 64, 128, True), (7, 40, 24, False)):  # wide tiles and narrow ones
+        labels = coarse.repeat_interleave(repeat, 1).repeat_interleave(repeat, 2)[:, doubled - 1 :]
         columns = torch.randn(9, 512, depth, device=device, generator=generator).to(dtype)
         layout = launch_spade_layout(labels, None)
         hidden = launch_spade_hidden(labels, None, columns, columns.new_zeros(depth, dtype=torch.float32), layout[0])
-        x = torch.randn(2, *labels.shape[1:], channels, device=device, generator=generator).to(dtype)
+        size = [side // 2 if doubled else side for side in labels.shape[1:]]
+        x = torch.randn(2, *size, channels, device=device, generator=generator).to(dtype)
         x = x.permute(0, 3, 1, 2)
         weight = (0.03 * torch.randn(9 * depth, 2 * channels, device=device, generator=generator)).to(dtype)
         factor, bias = torch.rand(2, 2 * channels, device=device, generator=generator) + 0.5
         table = torch.randn(512, 2 * channels, device=device, generator=generator).to(dtype)
         known = torch.where(reached(layout[0])[:, None], hidden, 0)
         wide = [tensor.double() for tensor in (x, known, weight, factor, bias, table)]
-        exact = spade_boundary_conv_reference(*wide, *layout, 0.2)  # type: ignore[call-arg, arg-type]
-        yield launch_spade_boundary_conv(x, hidden, weight, factor, bias, table, *layout, 0.2), exact
+        exact = spade_boundary_conv_reference(*wide, *layout, 0.2, doubled)  # type: ignore[call-arg, arg-type]
+        yield launch_spade_boundary_conv(x, hidden, weight, factor, bias, table, *layout, 0.2, doubled), exact
 
 
 fused.register_test("spade_boundary_conv", _test)

@@ -21,10 +21,11 @@ from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
 from i2i_rt.kernels.layout import dense, memory_format
 from i2i_rt.kernels.operator import define
+from i2i_rt.kernels.spade_table import empty_result, features_at
 
 
 def spade_conv_modulate(
-    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float
+    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float, doubled: bool = False
 ) -> Tensor:
     """Scales and shifts `x` `[N, C, H, W]` by two convolutions of `hidden`, then applies a leaky ReLU.
 
@@ -35,16 +36,19 @@ def spade_conv_modulate(
         factor: `[2C]` float32.
         bias: `[2C]` float32.
         slope: of the negative side; 1 leaves the result as it is.
+        doubled: `x` is half as high and wide as `hidden`, and stands for its nearest enlargement, which is never made.
     """
     if fused.chosen("spade_conv_modulate", x):
-        result: Tensor = torch.ops.i2i_rt.spade_conv_modulate(x, hidden, weight, factor, bias, slope)
+        result: Tensor = torch.ops.i2i_rt.spade_conv_modulate(x, hidden, weight, factor, bias, slope, doubled)
         return result
-    return spade_conv_modulate_reference(x, hidden, weight, factor, bias, slope)
+    return spade_conv_modulate_reference(x, hidden, weight, factor, bias, slope, doubled)
 
 
 def spade_conv_modulate_reference(
-    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float
+    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float, doubled: bool = False
 ) -> Tensor:
+    if doubled:
+        x = functional.interpolate(x, scale_factor=2, mode="nearest")
     scale, shift = convolved(hidden, weight, factor, bias).to(x.dtype).chunk(2, 1)
     result = x * scale + shift
     return result if slope == 1 else functional.leaky_relu(result, slope)
@@ -98,6 +102,7 @@ def spade_conv_modulate_kernel(
     slope: tl.constexpr,
     HIDDEN: tl.constexpr,
     LISTED: tl.constexpr,
+    DOUBLED: tl.constexpr,
     CHANNELS_LAST: tl.constexpr,
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
@@ -146,16 +151,15 @@ def spade_conv_modulate_kernel(
         scale += tl.load(bias + channel, mask=here, other=0.0)[None, :]
         shift *= tl.load(factor + channels + channel, mask=here, other=0.0)[None, :]
         shift += tl.load(bias + channels + channel, mask=here, other=0.0)[None, :]
-        if CHANNELS_LAST:
-            feature_at = (place.to(tl.int64) * channels)[:, None] + channel[None, :]
-        else:
-            plane = height * width
-            image = (place // plane).to(tl.int64)
-            feature_at = (image * channels * plane + (place % plane))[:, None] + channel[None, :] * plane
+        plane = height * width
+        image = (place // plane).to(tl.int64)
+        inner = place % plane
         mask = real[:, None] & here[None, :]
-        result = tl.load(x + feature_at, mask=mask, other=0.0).to(tl.float32) * scale + shift
+        from_at = features_at(image, inner, channel, plane, width, channels, DOUBLED, CHANNELS_LAST)
+        result = tl.load(x + from_at, mask=mask, other=0.0).to(tl.float32) * scale + shift
         result = tl.where(result >= 0, result, result * slope)
-        tl.store(y + feature_at, result.to(y.dtype.element_ty), mask=mask)
+        to_at = features_at(image, inner, channel, plane, width, channels, False, CHANNELS_LAST)
+        tl.store(y + to_at, result.to(y.dtype.element_ty), mask=mask)
 
 
 def launch_spade_conv_modulate(
@@ -165,6 +169,7 @@ def launch_spade_conv_modulate(
     factor: Tensor,
     bias: Tensor,
     slope: float,
+    doubled: bool = False,
     *,
     listed: tuple[Tensor, Tensor] | None = None,
     out: Tensor | None = None,
@@ -179,15 +184,16 @@ def launch_spade_conv_modulate(
         factor: see there.
         bias: see there.
         slope: see there.
+        doubled: see there.
         listed: places and count of `spade_layout`: only these positions are computed, and `out` keeps the others.
         out: stored as `x` is.
         wrap: of the kernel.
     """
     x, channels_last = dense(x)
-    batch, channels, height, width = x.shape
+    y = empty_result(x, doubled) if out is None else out
+    batch, channels, height, width = y.shape
     positions, depth = batch * height * width, hidden.shape[1]
     hidden, step = _rows(hidden)
-    y = torch.empty_like(x) if out is None else out
     tiles = tiles_for(x.dtype, positions, channels, depth)
     most = triton.cdiv(positions, tiles.positions) * triton.cdiv(channels, tiles.channels)
     wrap(spade_conv_modulate_kernel)[(most if listed is None else min(most, programs(x.device)),)](
@@ -206,6 +212,7 @@ def launch_spade_conv_modulate(
         slope,
         depth,
         listed is not None,
+        doubled,
         channels_last,
         tiles.positions,
         tiles.channels,
@@ -233,17 +240,21 @@ def _rows(hidden: Tensor) -> tuple[Tensor, int]:
 
 
 def _spade_conv_modulate(
-    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float
+    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float, doubled: bool
 ) -> Tensor:
-    return launch_spade_conv_modulate(x, hidden, weight, factor, bias, slope, wrap=wrap_triton)
+    return launch_spade_conv_modulate(x, hidden, weight, factor, bias, slope, doubled, wrap=wrap_triton)
 
 
-def _fake(x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float) -> Tensor:
-    return torch.empty_like(dense(x)[0])
+def _fake(
+    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float, doubled: bool
+) -> Tensor:
+    return empty_result(x, doubled)
 
 
-def _cpu(x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float) -> Tensor:
-    result = spade_conv_modulate_reference(x, hidden, weight, factor, bias, slope)
+def _cpu(
+    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float, doubled: bool
+) -> Tensor:
+    result = spade_conv_modulate_reference(x, hidden, weight, factor, bias, slope, doubled)
     return result.contiguous(memory_format=memory_format(x))
 
 
@@ -259,21 +270,22 @@ define(
 def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
     generator = torch.Generator(device).manual_seed(0)
     # narrow tiles and wide ones; channels and hidden channels that no tile divides; both layouts; a range of a map
-    for channels, depth, side, layout in (
-        (128, 128, 8, torch.channels_last),
-        (64, 128, 33, torch.channels_last),
-        (40, 24, 9, torch.contiguous_format),
+    for channels, depth, side, layout, doubled in (
+        (128, 128, 8, torch.channels_last, False),
+        (64, 128, 34, torch.channels_last, True),
+        (40, 24, 9, torch.contiguous_format, False),
     ):
-        x = torch.randn(1, channels, side, side, device=device, generator=generator).to(dtype)
+        small = side // 2 if doubled else side
+        x = torch.randn(1, channels, small, small, device=device, generator=generator).to(dtype)
         hidden = torch.randn(1, side, side, 2 * depth, device=device, generator=generator).relu().to(dtype)
         hidden = hidden.permute(0, 3, 1, 2)[:, depth:]
         weight = (0.03 * torch.randn(9 * depth, 2 * channels, device=device, generator=generator)).to(dtype)
         factor, bias = torch.rand(2, 2 * channels, device=device, generator=generator) + 0.5
         exact = spade_conv_modulate_reference(
-            x.double(), hidden.double(), weight.double(), factor.double(), bias.double(), 0.2
+            x.double(), hidden.double(), weight.double(), factor.double(), bias.double(), 0.2, doubled
         )
         x = x.contiguous(memory_format=layout)
-        yield launch_spade_conv_modulate(x, hidden, weight, factor, bias, 0.2), exact
+        yield launch_spade_conv_modulate(x, hidden, weight, factor, bias, 0.2, doubled), exact
 
 
 fused.register_test("spade_conv_modulate", _test)
@@ -295,6 +307,7 @@ def build(element: str, tiles: Tiles, *, listed: bool) -> Build:
             "slope": 0.2,
             "HIDDEN": 128,
             "LISTED": listed,
+            "DOUBLED": True,
             "CHANNELS_LAST": True,
             "BLOCK_P": tiles.positions,
             "BLOCK_C": tiles.channels,

@@ -52,14 +52,30 @@ def spade_table_apply_reference(x: Tensor, index: Tensor, table: Tensor, slope: 
 
 
 @triton.jit
+def features_at(image, place, channel, plane, width, channels, DOUBLED: tl.constexpr, CHANNELS_LAST: tl.constexpr):
+    """Gives the offsets `[places, channels]` of places in images of `plane` positions.
+
+    DOUBLED: the features are stored at half of that height and width, and stand for four positions each.
+    """
+    if DOUBLED:
+        place = place // width // 2 * (width // 2) + place % width // 2
+        plane = plane // 4
+    if CHANNELS_LAST:
+        return ((image * plane + place) * channels)[:, None] + channel[None, :]
+    return (image * plane * channels + place)[:, None] + (channel * plane)[None, :]
+
+
+@triton.jit
 def _spade_table_apply_kernel(
     x,
     index,
     table,
     y,
     plane,
+    width,
     channels,
     slope: tl.constexpr,
+    DOUBLED: tl.constexpr,
     CHANNELS_LAST: tl.constexpr,
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
@@ -74,25 +90,47 @@ def _spade_table_apply_kernel(
     scale_at = (row * (2 * channels))[:, None] + channel[None, :]
     scale = tl.load(table + scale_at, mask=kept, other=0.0).to(tl.float32)  # [BLOCK_P, BLOCK_C]
     shift = tl.load(table + scale_at + channels, mask=kept, other=0.0).to(tl.float32)
-    if CHANNELS_LAST:
-        at = image * plane * channels + (place[:, None] * channels + channel[None, :])
-    else:
-        at = image * plane * channels + (place[:, None] + channel[None, :] * plane)
-    result = tl.load(x + at, mask=kept, other=0.0).to(tl.float32) * scale + shift
+    from_at = features_at(image, place, channel, plane, width, channels, DOUBLED, CHANNELS_LAST)
+    result = tl.load(x + from_at, mask=kept, other=0.0).to(tl.float32) * scale + shift
     result = tl.where(result >= 0, result, result * slope)
+    at = features_at(image, place, channel, plane, width, channels, False, CHANNELS_LAST)
     tl.store(y + at, result.to(y.dtype.element_ty), mask=kept)
 
 
+def empty_result(x: Tensor, doubled: bool) -> Tensor:
+    """Gives memory for a result, stored as `x` is; `doubled`: of twice its height and width."""
+    batch, channels, height, width = x.shape
+    shape = (batch, channels, 2 * height, 2 * width) if doubled else x.shape
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+
+
 def launch_spade_table_apply(
-    x: Tensor, index: Tensor, table: Tensor, slope: float, wrap: Wrap = plain, out: Tensor | None = None
+    x: Tensor,
+    index: Tensor,
+    table: Tensor,
+    slope: float,
+    *,
+    doubled: bool = False,
+    wrap: Wrap = plain,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """Launches a kernel; `out`, stored as `x` is, keeps what it has where the index is negative."""
+    """Launches a kernel; see `spade_table_apply`.
+
+    Args:
+        x: see there.
+        index: a negative one leaves its position as it is, for another kernel.
+        table: see there.
+        slope: see there.
+        doubled: `x` is half as high and wide as the index, and stands for its nearest enlargement.
+        wrap: of the kernel.
+        out: written to, stored as `x` is.
+    """
     x, channels_last = dense(x)
-    y = torch.empty_like(x) if out is None else out
-    if fused.eager(CUDA, x) and fits_vectors(x):
+    y = empty_result(x, doubled) if out is None else out
+    if fused.eager(CUDA, x) and fits_vectors(y):
         launch_cuda(x, index, table, slope, y)
         return y
-    batch, channels, height, width = x.shape
+    batch, channels, height, width = y.shape
     plane = height * width
     block_c = min(BLOCK_C, max(16, triton.next_power_of_2(channels)))
     wrap(_spade_table_apply_kernel)[(batch * triton.cdiv(plane, BLOCK_P), triton.cdiv(channels, block_c))](
@@ -101,8 +139,10 @@ def launch_spade_table_apply(
         table.contiguous(),
         y,
         plane,
+        width,
         channels,
         slope,
+        doubled,
         channels_last,
         BLOCK_P,
         block_c,
@@ -110,19 +150,19 @@ def launch_spade_table_apply(
     return y
 
 
-def fits_vectors(x: Tensor) -> bool:
-    """Says whether the kernel in CUDA C++ can read `x`: in vectors of channels, whose numbers are int32."""
-    _, channels_last = dense(x)
-    return channels_last and x.shape[1] * x.element_size() % VECTOR_BYTES == 0 and x.numel() < 2**31
+def fits_vectors(y: Tensor) -> bool:
+    """Says whether the kernel in CUDA C++ can write `y`: in vectors of channels, whose numbers are int32."""
+    _, channels_last = dense(y)
+    return channels_last and y.shape[1] * y.element_size() % VECTOR_BYTES == 0 and y.numel() < 2**31
 
 
 def launch_cuda(x: Tensor, index: Tensor, table: Tensor, slope: float, y: Tensor) -> None:
-    """Launches the kernel in CUDA C++, which writes `y` where the index is not negative."""
+    """Launches the kernel in CUDA C++, which writes `y` where the index is not negative; `y` may be `x` doubled."""
     count = VECTOR_BYTES // x.element_size()
-    vectors = x.numel() // count
+    vectors = y.numel() // count
     cupy_module.launch(
         "spade.cu",
-        entry(x.dtype, index.dtype),
+        entry(x.dtype, index.dtype, doubled=x.shape != y.shape),
         (triton.cdiv(vectors, THREADS * BATCH),),
         THREADS,
         x,
@@ -131,21 +171,23 @@ def launch_cuda(x: Tensor, index: Tensor, table: Tensor, slope: float, y: Tensor
         y,
         vectors,
         x.shape[1] // count,
+        y.shape[3],
         float(slope),
     )
 
 
-def entry(dtype: torch.dtype, index: torch.dtype) -> str:
+def entry(dtype: torch.dtype, index: torch.dtype, *, doubled: bool) -> str:
     """Names the kernel in CUDA C++ for features and indices of these dtypes."""
-    return f"spade_table_apply<{cupy_module.NAMES[dtype]}, {INDICES[index]}, {VECTOR_BYTES // dtype.itemsize}, {BATCH}>"
+    numbers = f"{VECTOR_BYTES // dtype.itemsize}, {BATCH}, {str(doubled).lower()}"
+    return f"spade_table_apply<{cupy_module.NAMES[dtype]}, {INDICES[index]}, {numbers}>"
 
 
 def _spade_table_apply(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
-    return launch_spade_table_apply(x, index, table, slope, wrap_triton)
+    return launch_spade_table_apply(x, index, table, slope, wrap=wrap_triton)
 
 
 def _fake(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
-    return torch.empty_like(dense(x)[0])
+    return empty_result(x, False)
 
 
 def _cpu(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
@@ -183,6 +225,10 @@ def _test_cuda(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tenso
         y = torch.full_like(x, float("nan"))
         launch_cuda(x, index.to(kind), table, 0.2, y)
         yield y, exact
+    large = index.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    y = empty_result(x, True)
+    launch_cuda(x, large.to(torch.int16), table, 0.2, y)
+    yield y, functional.interpolate(exact, scale_factor=2)
 
 
 fused.register_test("spade_table_apply", _test)
@@ -190,23 +236,23 @@ fused.register_test(CUDA, _test_cuda)
 
 BUILDS = tuple(
     Build(
-        f"{element} {ids}{'' if channels_last else ' nchw'}",
+        f"{element} {ids}{'' if channels_last else ' nchw'}{' doubled' if doubled else ''}",
         _spade_table_apply_kernel,
         {
             "x": f"*{element}",
             "index": f"*{ids}",
             "table": f"*{element}",
             "y": f"*{element}",
-            **dict.fromkeys(("plane", "channels"), "i32"),
+            **dict.fromkeys(("plane", "width", "channels"), "i32"),
         },
-        {"slope": 0.2, "CHANNELS_LAST": channels_last, "BLOCK_P": BLOCK_P, "BLOCK_C": BLOCK_C},
-        ("x", "index", "table", "y", "plane", "channels"),
+        {"slope": 0.2, "DOUBLED": doubled, "CHANNELS_LAST": channels_last, "BLOCK_P": BLOCK_P, "BLOCK_C": BLOCK_C},
+        ("x", "index", "table", "y", "plane", "width", "channels"),
     )
-    for element, ids, channels_last in (
-        ("fp32", "i32", True),
-        ("fp16", "i32", True),
-        ("bf16", "i32", True),
-        ("bf16", "i16", True),
-        ("bf16", "i32", False),
+    for element, ids, channels_last, doubled in (
+        ("fp32", "i32", True, False),
+        ("fp16", "i32", True, False),
+        ("bf16", "i32", True, False),
+        ("bf16", "i16", True, True),
+        ("bf16", "i32", False, False),
     )
 )

@@ -2,11 +2,12 @@
 #include "element.cuh"
 
 // A block moves `BATCH` vectors a thread, whose loads are all under way before the first is needed. `vectors` of
-// `COUNT` channels make up x, `group` of them a position; a negative index leaves its position as it is.
-template <typename T, typename Index, int COUNT, int BATCH>
+// `COUNT` channels make up y, `group` of them a position; a negative index leaves its position as it is. Where
+// `DOUBLED`, x has half the `width` and half the height of y: its values stand for four positions each.
+template <typename T, typename Index, int COUNT, int BATCH, bool DOUBLED>
 __global__ void __launch_bounds__(256)
     spade_table_apply(const T *__restrict__ x, const Index *__restrict__ index, const T *__restrict__ table,
-                      T *__restrict__ y, int vectors, int group, float slope) {
+                      T *__restrict__ y, int vectors, int group, int width, float slope) {
   const int first = blockIdx.x * (blockDim.x * BATCH) + threadIdx.x;
   int row[BATCH], channel[BATCH];
   Vector<T, COUNT> feature[BATCH], scale[BATCH], shift[BATCH];
@@ -16,7 +17,13 @@ __global__ void __launch_bounds__(256)
     const int position = vector / group;
     channel[i] = (vector - position * group) * COUNT;
     row[i] = vector < vectors ? static_cast<int>(index[position]) : -1;
-    if (row[i] >= 0) feature[i] = load<T, COUNT>(x + static_cast<long long>(vector) * COUNT);
+    if (row[i] < 0) continue;
+    int from = vector;
+    if constexpr (DOUBLED) {
+      const int line = position / width, half = width / 2;  // two lines of y have one of x, also across images
+      from = ((line / 2) * half + (position - line * width) / 2) * group + (vector - position * group);
+    }
+    feature[i] = load<T, COUNT>(x + static_cast<long long>(from) * COUNT);
   }
 #pragma unroll
   for (int i = 0; i < BATCH; i++) {

@@ -81,6 +81,21 @@ def test_reference_is_the_convolution_too() -> None:
         torch.testing.assert_close(spade_boundary_conv(x, hidden, *rest, table, layout, 0.2), expected)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_features_of_half_the_size_stand_for_four_positions_each(layout: torch.memory_format) -> None:
+    labels, edges, columns, bias, _, *rest = case((2, 16, 12, 14, 16), torch.float32)
+    x = inputs((2, 16, 6, 7, 1), torch.float32)[0].contiguous(memory_format=layout)
+    table = class_table(columns, bias, *rest)
+    found = launch_spade_layout(labels, edges)
+    hidden = spade_hidden_reference(labels, edges, columns, bias, found[0])
+    large = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    expected = spade_boundary_conv_reference(large, hidden, *rest, table, *found, 0.2)
+    with poisoned():
+        y = launch_spade_boundary_conv(x, hidden, *rest, table, *found, 0.2, doubled=True)
+    assert y.is_contiguous(memory_format=layout) and fused.relative_error(y, expected) < 1e-6
+    torch.testing.assert_close(spade_boundary_conv(x, hidden, *rest, table, found, 0.2, doubled=True), expected)
+
+
 def test_gradient_is_that_of_the_formula() -> None:
     labels, edges, columns, bias, *wanted = case((1, 2, 9, 8, 3), torch.float32)
     layout = spade_layout_reference(labels, edges)
@@ -90,7 +105,7 @@ def test_gradient_is_that_of_the_formula() -> None:
         tensor.detach().double().requires_grad_() for tensor in (x, hidden, *rest, columns[0, :, :2].repeat(1, 2))
     )
     ours, plain = (
-        torch.autograd.grad(function(*given, *layout, 0.2).square().sum(), given)
+        torch.autograd.grad(function(*given, *layout, 0.2, False).square().sum(), given)
         for function in (torch.ops.i2i_rt.spade_boundary_conv, spade_boundary_conv_reference)
     )
     assert all(torch.allclose(a, b) and b.any() for a, b in zip(ours, plain, strict=True))
@@ -102,7 +117,7 @@ def test_operator_is_described_rightly() -> None:
     hidden = spade_hidden_reference(labels, edges, columns, bias, layout[0])
     table = class_table(columns, bias, *rest)
     for memory in LAYOUTS.values():
-        given = (x.contiguous(memory_format=memory).requires_grad_(), hidden, *rest, table, *layout, 0.2)
+        given = (x.contiguous(memory_format=memory).requires_grad_(), hidden, *rest, table, *layout, 0.2, False)
         assert_described(torch.ops.i2i_rt.spade_boundary_conv.default, given)
 
 

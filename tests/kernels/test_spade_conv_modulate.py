@@ -53,6 +53,17 @@ def test_result_is_that_of_two_convolutions(
     assert_no_worse(y, spade_conv_modulate_reference(x, *rest, 0.2), exact)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_features_of_half_the_size_stand_for_four_positions_each(layout: torch.memory_format) -> None:
+    x = inputs((2, 16, 2, 3, 16), torch.float32)[0]
+    _, *rest = inputs((2, 16, 4, 6, 16), torch.float32)
+    expected = spade_conv_modulate_reference(x.repeat_interleave(2, 2).repeat_interleave(2, 3), *rest, 0.2)
+    with poisoned():
+        y = launch_spade_conv_modulate(x.contiguous(memory_format=layout), *rest, 0.2, doubled=True)
+    assert y.is_contiguous(memory_format=layout) and fused.relative_error(y, expected) < 1e-6
+    torch.testing.assert_close(spade_conv_modulate(x, *rest, 0.2, doubled=True), expected)
+
+
 def test_reference_is_the_published_formula() -> None:
     x, hidden, weight, _, _ = inputs((2, 3, 4, 5, 8), torch.float64)
     gamma, beta = (part.t().reshape(3, 3, 3, 8).permute(0, 3, 1, 2) for part in weight.chunk(2, 1))
@@ -91,19 +102,21 @@ def test_offsets_outliers_and_constants_stay_where_they_are() -> None:
 def test_gradient_is_that_of_the_formula() -> None:
     given = tuple(tensor.double().requires_grad_() for tensor in inputs((1, 2, 3, 3, 2), torch.float32))
     if DEVICE == "cpu":
-        assert torch.autograd.gradcheck(torch.ops.i2i_rt.spade_conv_modulate, (*given, 0.2))
+        assert torch.autograd.gradcheck(torch.ops.i2i_rt.spade_conv_modulate, (*given, 0.2, False))
     ours, plain = (
-        torch.autograd.grad(function(*given, 0.2).square().sum(), given)
+        torch.autograd.grad(function(*given, 0.2, False).square().sum(), given)
         for function in (torch.ops.i2i_rt.spade_conv_modulate, spade_conv_modulate_reference)
     )
     assert all(torch.allclose(a, b) for a, b in zip(ours, plain, strict=True))
 
 
 def test_operator_is_described_rightly() -> None:
-    given = inputs((1, 16, 3, 4, 16), torch.float32)
-    assert_described(torch.ops.i2i_rt.spade_conv_modulate.default, (*given, 0.2))
+    given = inputs((1, 16, 4, 6, 16), torch.float32)
+    small = inputs((1, 16, 2, 3, 16), torch.float32)[0]
+    assert_described(torch.ops.i2i_rt.spade_conv_modulate.default, (small, *given[1:], 0.2, True))
+    assert_described(torch.ops.i2i_rt.spade_conv_modulate.default, (*given, 0.2, False))
     nhwc = given[0].contiguous(memory_format=torch.channels_last).requires_grad_()
-    assert_described(torch.ops.i2i_rt.spade_conv_modulate.default, (nhwc, *given[1:], 0.2))
+    assert_described(torch.ops.i2i_rt.spade_conv_modulate.default, (nhwc, *given[1:], 0.2, False))
     with fused.mode("export"):
         result = spade_conv_modulate(*given, 0.2)
     torch.testing.assert_close(result, spade_conv_modulate(*given, 0.2))

@@ -38,14 +38,15 @@ template <typename T, int COUNT> static void store(T *to, const Vector<T, COUNT>
 """
 RUN = """
 extern "C" void run(int blocks, int threads, const float *x, const short *index, const float *table, float *y,
-                    int vectors, int group, float slope) {
+                    int vectors, int group, int width, float slope, bool doubled) {
   blockDim.x = threads;
   for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
     for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++)
-      ENTRY(x, index, table, y, vectors, group, slope);
+      if (doubled) ENTRY<float, short, 4, BATCH, true>(x, index, table, y, vectors, group, width, slope);
+      else ENTRY<float, short, 4, BATCH, false>(x, index, table, y, vectors, group, width, slope);
 }
 """
-ENTRIES = [entry(dtype, index) for dtype in DTYPES for index in INDICES]
+ENTRIES = [entry(dtype, index, doubled=doubled) for dtype in DTYPES for index in INDICES for doubled in (False, True)]
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
@@ -70,14 +71,15 @@ def test_threads_compute_every_position_but_those_of_negative_rows(
 ) -> None:
     code = (cupy_module.FOLDER / "spade.cu").read_text().replace('#include "element.cuh"', ON_THE_CPU)
     unit, library = tmp_path / "spade.cpp", tmp_path / "spade.so"
-    unit.write_text(code + RUN.replace("ENTRY", entry(torch.float32, torch.int16)))
+    unit.write_text(code + RUN.replace("ENTRY", "spade_table_apply").replace("BATCH", str(BATCH)))
     subprocess.run(["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-o", library, unit], check=True)
     run = ctypes.CDLL(str(library)).run
 
     def launch(file: str, name: str, grid: tuple[int], threads: int, *arguments: Any) -> None:
-        assert (file, name) == ("spade.cu", entry(torch.float32, torch.int16))
+        doubled = name == entry(torch.float32, torch.int16, doubled=True)
+        assert file == "spade.cu" and (doubled or name == entry(torch.float32, torch.int16, doubled=False))
         pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in arguments[:4]]
-        run(grid[0], threads, *pointers, *arguments[4:6], ctypes.c_float(arguments[6]))
+        run(grid[0], threads, *pointers, *arguments[4:7], ctypes.c_float(arguments[7]), doubled)
 
     monkeypatch.setattr(cupy_module, "launch", launch)
     x, index, table = inputs((3, channels, 11, 13), torch.float32, torch.int16)
@@ -89,6 +91,11 @@ def test_threads_compute_every_position_but_those_of_negative_rows(
     launch_spade_table_apply(x, index, table, 0.2, out=expected)
     spade_table.launch_cuda(x, index, table, 0.2, y)
     torch.testing.assert_close(y, expected)
+    large = index.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    expected = launch_spade_table_apply(x, large.clamp_min(0), table, 0.2, doubled=True)
+    y = torch.full_like(expected, 7.0)
+    spade_table.launch_cuda(x, large, table, 0.2, y)
+    torch.testing.assert_close(y, torch.where(large[:, None] < 0, 7.0, expected))
 
 
 def test_only_whole_vectors_of_channels_fit() -> None:

@@ -65,6 +65,17 @@ def test_negative_rows_keep_what_is_there() -> None:
     assert (out[:, :, 1] == 7).all() and not (out[:, :, 0] == 7).any()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_features_of_half_the_size_stand_for_four_positions_each(layout: torch.memory_format) -> None:
+    x, _, table = inputs((2, 61, 5, 7), torch.float32)
+    index = inputs((2, 61, 10, 14), torch.float32)[1]
+    with poisoned():
+        y = launch_spade_table_apply(x.contiguous(memory_format=layout), index, table, 0.2, doubled=True)
+    large = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert y.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(y, spade_table_apply_reference(large, index, table, 0.2))
+
+
 def test_gradient_is_that_of_the_formula() -> None:
     x, index, table = inputs((2, 3, 4, 5), torch.float64)
     x.requires_grad_()
