@@ -176,12 +176,23 @@ class SpadeGenerator(nn.Module):
 
         return self.finish(self.start(semantics, style), modulation)
 
-    def finish(self, x: Tensor, modulation: Callable[[torch.Size], Modulate]) -> Tensor:
-        """Makes pictures of the first tensor; `modulation` is asked for what modulates features of a size."""
+    def finish(
+        self, x: Tensor, modulation: Callable[[torch.Size], Modulate], *, modulated_while_doubled: bool = False
+    ) -> Tensor:
+        """Makes pictures of the first tensor.
+
+        Args:
+            x: the first tensor.
+            modulation: is asked for what modulates features of a size, once for each resolution.
+            modulated_while_doubled: that doubles features itself where nothing else needs them doubled.
+        """
+        modulate = modulation(x.shape[2:])
         for index, block in enumerate(self.blocks):
             if self.doubles_before(index):
-                x = functional.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(x, modulation(x.shape[2:]))
+                if not (modulated_while_doubled and self.doubled_for_norms_alone(index)):
+                    x = functional.interpolate(x, scale_factor=2, mode="nearest")
+                modulate = modulation(x.shape[2:])
+            x = block(x, modulate)
         return torch.tanh(self.last(functional.leaky_relu(x, SLOPE)))
 
     def start(self, semantics: Tensor, style: Tensor | None) -> Tensor:
@@ -205,6 +216,12 @@ class SpadeGenerator(nn.Module):
     def doubles_before(self, index: int) -> bool:
         """Says whether the features are doubled in size before a block."""
         return index in (1, 3, 4, 5, 6, 7) or (index == 2 and self.config.upsampling != "normal")
+
+    def doubled_for_norms_alone(self, index: int) -> bool:
+        """Says whether the features before a block are doubled, and read by `norm_0` and `norm_s` and nothing else."""
+        block = self.blocks[index]
+        assert isinstance(block, SpadeBlock)
+        return self.doubles_before(index) and block.norm_s is not None
 
 
 @dataclass(frozen=True)

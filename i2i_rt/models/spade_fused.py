@@ -29,11 +29,13 @@ class FusedSpade(nn.Module):
         config = generator.config
         if config.kernel != 3:
             return
-        norms = list[list[SpatialNorm]]()
+        norms = list[dict[SpatialNorm, bool]]()
         for index, block in enumerate(generator.blocks):
             if index == 0 or generator.doubles_before(index):
-                norms.append([])
-            norms[-1] += [part for part in block.children() if isinstance(part, SpatialNorm)]
+                norms.append({})
+            for name, norm in block.named_children():
+                if isinstance(norm, SpatialNorm):
+                    norms[-1][norm] = generator.doubled_for_norms_alone(index) and name != "norm_1"
         with torch.no_grad():
             self.levels = nn.ModuleList(
                 Level(config, members, generator.multiple >> index) for index, members in enumerate(norms)
@@ -51,14 +53,7 @@ class FusedSpade(nn.Module):
             first = _each(generator.multiple, labels, edges)
             x = generator.first(semantics_of(*first, generator.config, generator.last.weight.dtype))
         levels = iter(self.levels)
-        modulates: dict[torch.Size, Modulate] = {}
-
-        def modulation(size: torch.Size) -> Modulate:
-            if size not in modulates:
-                modulates[size] = next(levels)(labels, edges)
-            return modulates[size]
-
-        return generator.finish(x, modulation)
+        return generator.finish(x, lambda size: next(levels)(labels, edges), modulated_while_doubled=True)
 
 
 def _each(step: int, labels: Tensor, edges: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -72,7 +67,8 @@ class Level(nn.Module):
     columns: Tensor  # [9, 512, D]: what each symbol adds to the D hidden channels of all norms
     bias: Tensor  # [D] float32
 
-    def __init__(self, config: SpadeGeneratorConfig, norms: list[SpatialNorm], divisor: int) -> None:
+    def __init__(self, config: SpadeGeneratorConfig, norms: dict[SpatialNorm, bool], divisor: int) -> None:
+        """`norms` says of each whether it doubles the features; the resolution is that of the picture by `divisor`."""
         super().__init__()
         self.divisor, self.hidden = divisor, config.hidden
         shared = torch.cat([norm.shared.weight for norm in norms])
@@ -83,8 +79,8 @@ class Level(nn.Module):
         parts = torch.split(sums, config.hidden, 1)
         self.norms = nn.ModuleDict()
         self._names = {norm: str(index) for index, norm in enumerate(norms)}
-        for norm, part in zip(norms, parts, strict=True):
-            self.norms[self._names[norm]] = FoldedNorm(norm, part)
+        for (norm, doubled), part in zip(norms.items(), parts, strict=True):
+            self.norms[self._names[norm]] = FoldedNorm(norm, part, doubled)
 
     def forward(self, labels: Tensor, edges: Tensor | None) -> Modulate:
         labels, edges = _each(self.divisor, labels, edges)
@@ -110,9 +106,10 @@ class FoldedNorm(nn.Module):
     bias: Tensor
     table: Tensor
 
-    def __init__(self, norm: SpatialNorm, uniform: Tensor) -> None:
+    def __init__(self, norm: SpatialNorm, uniform: Tensor, doubled: bool) -> None:
         """`uniform` `[512, K]` holds the hidden channels where all symbols are one."""
         super().__init__()
+        self.doubled = doubled
         weight, factor, bias = folded(norm)
         dtype = norm.scale.weight.dtype
         table = (uniform @ weight.view(9, -1, weight.shape[1]).sum(0)) * factor + bias
@@ -123,8 +120,9 @@ class FoldedNorm(nn.Module):
 
     def forward(self, x: Tensor, hidden: Tensor, layout: tuple[Tensor, Tensor, Tensor] | None, slope: float) -> Tensor:
         if layout is None:
-            return spade_conv_modulate(x, hidden, self.weight, self.factor, self.bias, slope)
-        return spade_boundary_conv(x, hidden, self.weight, self.factor, self.bias, self.table, layout, slope)
+            return spade_conv_modulate(x, hidden, self.weight, self.factor, self.bias, slope, self.doubled)
+        convolution = self.weight, self.factor, self.bias
+        return spade_boundary_conv(x, hidden, *convolution, self.table, layout, slope, self.doubled)
 
 
 def symbol_columns(weight: Tensor, config: SpadeGeneratorConfig) -> Tensor:
