@@ -245,7 +245,7 @@ class SpadeTableApply(Plugin):
                 algebra.cdiv(channels, build.constants["BLOCK_C"]),
                 1,
             ),
-            {"plane": pixels, "channels": channels},
+            {"plane": pixels, "width": width, "channels": channels},
         )
 
 
