@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.library import wrap_triton
 from torch.nn import functional
 
-from i2i_rt.kernels import fused, statistics
+from i2i_rt.kernels import fused, norm_cluster, statistics
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.instance_norm import instance_norm
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
@@ -435,6 +435,35 @@ def launch_norm_act(
     return y
 
 
+def launch_norm_once(
+    x: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    eps: float = 1e-5,
+    slope: float = 1.0,
+    one_plus: bool = False,
+    upsample: bool = False,
+    pad: int = 0,
+) -> Tensor | None:
+    """Launches the kernel that reads x once; None where it is not made for what is given."""
+    x, channels_last = dense(x)
+    weight, bias, row = _rows(weight, bias)
+    shared_out = norm_cluster.fitting(x, weight, bias, residual) if channels_last else None
+    if shared_out is None:
+        return None
+    y = _empty(x, upsample, pad)
+    norm_cluster.launch_norm_cluster(
+        *(x, weight, bias, row, residual, y, shared_out),
+        eps=eps,
+        slope=slope,
+        one_plus=one_plus,
+        upsample=upsample,
+        pad=pad,
+    )
+    return y
+
+
 def _rows(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor | None, Tensor | None, int]:
     """Gives scales and shifts whose images lie equally far apart, and how far; halves of one `[N, 2C]` stay as is."""
     given = [part for part in (weight, bias) if part is not None]
@@ -470,6 +499,10 @@ def _norm_act(
     upsample: bool,
     pad: int,
 ) -> Tensor:
+    if fused.eager("norm_act.cuda", x) and mask is None and not by_variance:
+        y = launch_norm_once(x, weight, bias, residual, eps, slope, one_plus, upsample, pad)
+        if y is not None:
+            return y
     return launch_norm_act(
         x, weight, bias, residual, mask, eps, slope, one_plus, by_variance, upsample, pad, wrap_triton
     )
@@ -540,7 +573,41 @@ def _test_edged(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tens
     yield launch_norm_act(x, residual=inside, pad=1), norm_act_reference(x.float(), residual=inside.float(), pad=1)
 
 
+def _test_once(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    """One block and clusters of up to eight, one vector a thread and eight."""
+    generator = torch.Generator(device).manual_seed(0)
+    shapes = ((2, 16, 5), (1, 64, 20), (1, 256, 33), (8, 256, 64), (1, 32, 128))
+    clusters = torch.cuda.get_device_capability(device) >= (9, 0)
+    for batch, channels, side in shapes if clusters else shapes[:2]:
+        x = torch.randn(batch, channels, side, side, device=device, generator=generator) - 2.3
+        x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        weight, bias = torch.randn(batch, 2 * channels, device=device, generator=generator).to(dtype).chunk(2, 1)
+        for scale, shift, residual, slope, one_plus, upsample, pad in (
+            (None, None, None, 0.0, False, False, 3),
+            (weight[0], bias[0], x, 1.0, False, False, 1),
+            (weight, bias, None, 0.2, True, True, 0),
+        ):
+            y = launch_norm_once(x, scale, shift, residual, 1e-5, slope, one_plus, upsample, pad)
+            if y is None:
+                raise RuntimeError(f"planes of {side}x{side} were not taken")
+            scale, shift, residual = (None if part is None else part.float() for part in (scale, shift, residual))
+            yield (
+                y,
+                norm_act_reference(
+                    x.float(),
+                    scale,
+                    shift,
+                    residual,
+                    slope=slope,
+                    one_plus=one_plus,
+                    upsample=upsample,
+                    pad=pad,
+                ),
+            )
+
+
 fused.register_test("norm_act", _test)
+fused.register_test("norm_act.cuda", _test_once)
 fused.register_test("norm_act_edged", _test_edged)
 
 
