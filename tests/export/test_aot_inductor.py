@@ -148,3 +148,43 @@ def test_missing_compiler_is_a_sentence(
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert main(["export", str(bundle.path), "--format", "aot-inductor"]) == 2
     assert "--format aot-inductor needs a C++ compiler: install g++" in capsys.readouterr().err
+
+
+GRAPH_OF_THE_COMPILER = """
+import torch
+from torch._functorch.aot_autograd import aot_export_module
+from i2i_rt.bundle import Bundle
+from i2i_rt.export import trace
+from i2i_rt.kernels import fused
+from i2i_rt.stages.table import load_stages
+
+class Tuple(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs):
+        return (self.module(*inputs),)
+
+stage = load_stages(Bundle.open({path!r}))["translate"]
+inputs = trace.examples(stage.spec)
+with torch.no_grad(), fused.mode("export"):  # operators stay operators, as on a GPU whose kernels pass their tests
+    program = torch.export.export(stage.module, inputs)
+    assert "i2i_rt.norm_act" in str(program.graph)
+    graph, _ = aot_export_module(Tuple(program.module()), inputs, trace_joint=False)
+print(*(node.target for node in graph.graph.nodes if node.op == "call_function"), sep=chr(10))
+"""
+
+
+def test_compiler_is_given_the_kernels_of_fused_operators(bundle: Bundle) -> None:
+    """Compiling for a GPU cannot be tried here; what it begins with can: no operator may be left that needs Python.
+
+    In a process of its own, because Triton's interpreter, which tests of kernels run in, would run the kernels.
+    """
+    code = GRAPH_OF_THE_COMPILER.format(path=str(bundle.path))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TRITON_INTERPRET", None)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    names = result.stdout.splitlines()
+    assert "triton_kernel_wrapper_functional" in names, result.stderr
+    assert not [name for name in names if "i2i_rt" in name or "norm" in name]
