@@ -19,6 +19,8 @@ from i2i_rt.spec import Axis, StageSpec
 Shapes = dict[str, list[list[int]]]  # of each input: the least, the usual and the greatest
 SIZES = "64x64..256x256..1024x1024"
 BATCH = "1..4"
+DISTINCT = ("U", "V")  # axes of SPADE's stages, with the divisor of the resolution: one entry for each neighbourhood
+MOST_DISTINCT = 2**18  # entries, so that an engine's largest tensors stay below 2^31 elements; as many as 512x512 has
 
 
 class Span(NamedTuple):
@@ -88,24 +90,35 @@ def shapes_of(spec: StageSpec, profiles: Sequence[Profile]) -> list[Shapes]:
     return found
 
 
-def _lengths(axis: Axis, profile: Profile) -> tuple[int, int, int]:
+def _lengths(axis: Axis, profile: Profile) -> Span:
     if axis.size is not None:
-        return (axis.size,) * 3
-    spans = {
-        "N": profile.batch,
-        "H": profile.height,
-        "W": profile.width,
-        "h": _reduced(profile.height),
-        "w": _reduced(profile.width),
-    }
-    if axis.name not in spans:
+        return Span(axis.size, axis.size, axis.size)
+    name, _, divisor = axis.name.partition("_")
+    sides = {"N": profile.batch, "H": profile.height, "W": profile.width}
+    if axis.name in sides:
+        span = _reduced(sides[axis.name], axis.divisor)
+    elif axis.name in ("h", "w"):
+        span = _reduced(sides[axis.name.upper()], STRUCTURE_STRIDE)
+    elif name in DISTINCT and divisor.isdecimal():
+        span = _distinct(profile, int(divisor))
+    else:
         raise UnsupportedError(f"no range is known for the axis {axis.name!r}; this stage cannot be a TensorRT engine")
-    span = spans[axis.name]
-    return axis.fit(span.least), axis.fit(span.usual), axis.fit(span.greatest)
+    return Span(*map(axis.fit, span))
 
 
-def _reduced(span: Span) -> Span:
-    return Span(*(max(length // STRUCTURE_STRIDE, 1) for length in span))
+def _reduced(span: Span, divisor: int) -> Span:
+    return Span(*(-(-length // divisor) for length in span))
+
+
+def _distinct(profile: Profile, divisor: int) -> Span:
+    """Gives how many different neighbourhoods label maps may have: at least one, at most one for each position."""
+    positions = [
+        batch * height * width
+        for batch, height, width in zip(
+            profile.batch, _reduced(profile.height, divisor), _reduced(profile.width, divisor), strict=True
+        )
+    ]
+    return Span(1, max(positions[1] // 4, 1), min(positions[2], MOST_DISTINCT))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def with_plugins(model: ModelProto) -> frozenset[str]:
     edges along that follow it. Nodes that no plugin computes stay as they are.
     """
     graph = model.graph
-    constants = _constants(graph)
+    constants = constants_of(graph)
     consumers: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -92,7 +92,7 @@ def _taken_along(
     return None
 
 
-def _constants(graph: GraphProto) -> dict[str, np.ndarray]:
+def constants_of(graph: GraphProto) -> dict[str, np.ndarray]:
     """Gives the constant tensors of a graph."""
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:

@@ -135,7 +135,7 @@ class Engine:
         for name, array in inputs.items():
             np.copyto(prepared.pinned[name], array)
             prepared.buffers[name].set(prepared.pinned[name], stream=self._stream)
-        prepared.launch()
+        self._launch(prepared)
         names = [tensor.name for tensor in self._spec.outputs]
         for name in names:
             prepared.buffers[name].get(stream=self._stream, out=prepared.pinned[name], blocking=False)
@@ -150,8 +150,12 @@ class Engine:
         with self._stream:
             for name, array in arrays.items():
                 prepared.buffers[name][...] = array
-        prepared.launch()
+        self._launch(prepared)
         return {tensor.name: prepared.buffers[tensor.name] for tensor in self._spec.outputs}
+
+    def _launch(self, prepared: "_Prepared") -> None:
+        if not prepared.launch():
+            raise I2IError(f"TensorRT could not start a run of {self._name}: {self._messages.worst()}")
 
     def _for(self, shapes: Shapes) -> "_Prepared":
         key = tuple(shapes.values())
@@ -173,15 +177,17 @@ class Engine:
         found = []
         for profile in self._profiles:
             lengths = {
-                axis.name: length
+                axis.name: length * axis.divisor
                 for tensor in self._spec.inputs
                 for axis, length in zip(tensor.axes, profile[tensor.name][1], strict=True)
             }
-            height, width = (
-                lengths.get(large, lengths.get(small, 0) * tensorrt_builder.STRUCTURE_STRIDE)
+            lengths |= {
+                large: lengths[small] * tensorrt_builder.STRUCTURE_STRIDE
                 for large, small in ("Hh", "Ww")
-            )
-            found.append((lengths["N"], height, width))
+                if small in lengths
+            }
+            if {"N", "H", "W"} <= lengths.keys():
+                found.append((lengths["N"], lengths["H"], lengths["W"]))
         return found
 
     def _profile_of(self, shapes: Shapes) -> int:
@@ -244,28 +250,24 @@ class _Prepared:
         with stream:
             for tensor in (*spec.inputs, *spec.outputs):
                 shape = tuple(self._context.get_tensor_shape(tensor.name))
-                # zeros, because the run below must not meet indices out of range
-                self.buffers[tensor.name] = cupy.zeros(shape, tensor.dtype)
+                self.buffers[tensor.name] = cupy.empty(shape, tensor.dtype)
                 self.pinned[tensor.name] = cupyx.empty_pinned(shape, tensor.dtype)
                 self._context.set_tensor_address(tensor.name, self.buffers[tensor.name].data.ptr)
             size = self._context.update_device_memory_size_for_shapes()
             self._memory = scratch.at_least(size)
         self._context.set_device_memory(self._memory.data.ptr, size)
-        # the first run of a context sets things up, which cannot be captured
-        self._enqueue()
-        stream.synchronize()
-        self._graph = self._captured()
+        self._runs, self._graph = 0, None
 
-    def launch(self) -> None:
-        """Starts a run on what the input buffers hold."""
-        if self._graph is None:
-            self._enqueue()
-        else:
+    def launch(self) -> bool:
+        """Starts a run on what the input buffers hold; says whether it could."""
+        self._runs += 1
+        if self._runs == 2:
+            # the first run sets things up, which cannot be captured, and shapes that never come again need no graph
+            self._graph = self._captured()
+        if self._graph is not None:
             self._graph.launch(self._stream)
-
-    def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._stream.ptr):
-            raise I2IError("TensorRT could not start a run; 'i2i-rt --debug …' shows its messages")
+            return True
+        return bool(self._context.execute_async_v3(self._stream.ptr))
 
     def _captured(self) -> "cupy.cuda.Graph | None":
         """Captures a run; None where something in the engine cannot be captured."""

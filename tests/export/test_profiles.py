@@ -66,3 +66,14 @@ def test_axis_without_a_range_is_refused() -> None:
 def test_options_outside_their_range_are_refused(choice: dict[str, float], option: str) -> None:
     with pytest.raises(I2IError, match=option):
         EngineOptions(**choice)  # type: ignore[arg-type]
+
+
+def test_spades_stages_have_ranges_of_resolutions_and_of_neighbourhoods() -> None:
+    sides = (Axis("H", multiple=32, low=32, divisor=8), Axis("W", multiple=32, low=32, divisor=8))
+    index = TensorSpec("index_8", "int32", (Axis("N"), *sides))
+    table = TensorSpec("table", "float32", (Axis("U_8"), Axis("2C", size=64)))
+    (shapes,) = shapes_of(stage(index, table), parse("40x64..256x512", "1..2"))
+    assert shapes["index_8"] == [[1, 8, 8], [1, 8, 8], [2, 32, 64]]  # of 64 and 256, which the network takes
+    assert shapes["table"] == [[1, 64], [10, 64], [2 * 32 * 64, 64]]
+    (shapes,) = shapes_of(stage(table), parse("4096x4096", "4"))
+    assert shapes["table"][2] == [2**18, 64]

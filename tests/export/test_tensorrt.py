@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2i_rt.bundle import Bundle
+from i2i_rt.bundle import Bundle, Provenance
 from i2i_rt.cli import main
 from i2i_rt.errors import BundleError, UnsupportedError
+from i2i_rt.importers.table import write_bundle
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.artifact_key import ArtifactKey
 from i2i_rt.testing import tiny_bundle
 from i2i_rt.translator import Translator
 from tests import gpu_stand_ins
+from tests.capabilities import small_configurations
 from tests.gpu_stand_ins import engines
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 68, 100, 3), dtype=np.uint8)
@@ -190,6 +192,22 @@ def test_fixed_profile_is_verified_at_its_own_size(tmp_path: Path, monkeypatch: 
     assert [(case["batch"], case["height"], case["width"]) for case in record["cases"]] == [(3, 96, 64)]
 
 
+def test_label_maps_are_translated_by_their_distinct_neighbourhoods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPADE's stages have axes whose lengths follow from no size: how many neighbourhoods there are."""
+    gpu_stand_ins.install(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bundle = write_bundle(small_configurations()["spade"](), "spade", tmp_path / "bundle", Provenance("seed 0", ""))
+    assert main(["export", str(bundle.path), *TENSORRT, "--no-verify", "--profile", "64x64..96x96"]) == 0
+    labels = (np.indices((64, 96)).sum(0) // 24 % 3).astype(np.uint8)[None]
+    expected = Translator.load(bundle.path, backend="torch", precision="fp32")(labels)
+    with Translator.load(bundle.path, backend="tensorrt", precision="fp32") as translator:
+        for _ in range(2):
+            assert np.abs(translator(labels).astype(int) - expected).max() <= 1
+    assert {entry.stage for entry in bundle.artifacts()} == {"translate", "layout", "render"}
+
+
 @pytest.mark.parametrize(
     ("machine", "sentence"),
     [
@@ -247,4 +265,4 @@ def test_doctor_builds_and_runs_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(machine, "gpu_name", lambda: "NVIDIA L4")
     (part,) = [part for part in diagnosis.runnable() if part.name == "tensorrt"]
-    assert part.works and part.details == "fp32, fp16, bf16 on NVIDIA L4"
+    assert part.works and part.details.startswith("fp32, fp16, bf16") and part.details.endswith(" on NVIDIA L4")

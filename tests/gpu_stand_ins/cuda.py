@@ -106,10 +106,6 @@ def empty(shape: Any, dtype: Any = float) -> ndarray:
     return ndarray(np.full(shape, 77, dtype))  # never what it should be
 
 
-def zeros(shape: Any, dtype: Any = float) -> ndarray:
-    return ndarray(np.zeros(shape, dtype))
-
-
 def asarray(a: Any) -> ndarray:
     return a if isinstance(a, ndarray) else ndarray(np.asarray(a))
 
@@ -137,7 +133,6 @@ cupy = ModuleType("cupy")
 cupy.__dict__.update(
     ndarray=ndarray,
     empty=empty,
-    zeros=zeros,
     asarray=asarray,
     asnumpy=asnumpy,
     cuda=SimpleNamespace(

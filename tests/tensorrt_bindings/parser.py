@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from i2i_rt.export.tensorrt_fusion import constants_of
 
 OPSETS = range(9, 25)
 OPERATORS = frozenset(Path(__file__).with_name("operators.txt").read_text().split())
@@ -24,8 +27,7 @@ def refused(model: ModelProto) -> list[str]:
     inferred = onnx.shape_inference.infer_shapes(model).graph
     types = {tensor.name: tensor.type.tensor_type.elem_type for tensor in (*inferred.input, *inferred.value_info)}
     types |= {tensor.name: tensor.data_type for tensor in inferred.initializer}
-    constants = {tensor.name for tensor in inferred.initializer}
-    constants |= {node.output[0] for node in inferred.node if node.op_type == "Constant"}
+    constants = constants_of(inferred)
     inputs = {tensor.name for tensor in inferred.input}
     outputs = {tensor.name for tensor in inferred.output}
     types |= {tensor.name: tensor.type.tensor_type.elem_type for tensor in inferred.output}
@@ -35,7 +37,7 @@ def refused(model: ModelProto) -> list[str]:
 
 
 def _reasons(
-    node: NodeProto, types: dict[str, int], constants: set[str], inputs: set[str], outputs: set[str]
+    node: NodeProto, types: dict[str, int], constants: dict[str, np.ndarray], inputs: set[str], outputs: set[str]
 ) -> Iterator[str]:
     if node.domain != "" or node.op_type not in OPERATORS:
         yield f"no such operator in the domain {node.domain!r}"
@@ -55,8 +57,14 @@ def _reasons(
             yield f"mode {attributes.get('mode')}, antialias {attributes.get('antialias', 0)}"
         if attributes.get("coordinate_transformation_mode", b"half_pixel").decode() not in RESIZE_COORDINATES:
             yield f"coordinates {attributes['coordinate_transformation_mode']}"
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2:
+        point = constants.get(node.input[2])
+        if point is None or np.any(point.astype(np.float32)):
+            yield "its zero point is not zero"
+        if types.get(node.input[2]) not in (TensorProto.INT8, TensorProto.FLOAT8E4M3FN):
+            yield "8 bits that are not int8 or E4M3"
     if node.op_type == "ScatterND" and attributes.get("reduction", b"none") != b"none":
         yield "reduction"
     position = 1 if node.op_type.startswith("Reduce") else CONSTANT_INPUTS.get(node.op_type)
-    if position is not None and len(node.input) > position and node.input[position] not in constants | {""}:
+    if position is not None and len(node.input) > position and node.input[position] not in {"", *constants}:
         yield f"input {position} is not constant"
