@@ -1,6 +1,6 @@
 """Puts plugins in the places of an ONNX graph's fused nodes, for TensorRT."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,15 @@ def with_plugins(model: ModelProto) -> frozenset[str]:
     for node in graph.node:
         if node.output[0] in absorbed:
             continue
+        # "channels" and "row" are for the bodies; a node without an activation has no slope
+        known = {attribute.name: attribute.f for attribute in node.attribute if attribute.name in ("epsilon", "slope")}
+        if node.domain == DOMAIN and node.op_type.startswith("SpadeTable"):
+            nodes.append(_plugin("SpadeTableApply", node.input, node.output[0], **{"slope": 1.0, **known}))
+            continue
         if not _is_norm(node, constants):
             nodes.append(node)
             continue
-        attributes: dict[str, Any] = {"epsilon": 1e-5, "slope": 1.0, "upsample": 0, "pad": 0}
-        attributes |= {attribute.name: attribute.f for attribute in node.attribute if attribute.name in attributes}
+        attributes: dict[str, Any] = {"slope": 1.0, **known, "upsample": 0, "pad": 0}
         result = node.output[0]
         while result not in outputs and len(consumers.get(result, ())) == 1:
             (following,) = consumers[result]
@@ -68,10 +72,11 @@ def _norm(node: NodeProto, result: str, attributes: Mapping[str, Any]) -> list[N
     x, *others = node.input
     partial = f"{result}.partial"
     apply = "NormApplyAdd" if len(node.input) > 3 else "NormApply"
-    return [
-        helper.make_node("NormStats", [x], [partial], name=partial, domain=DOMAIN),
-        helper.make_node(apply, [x, partial, *others], [result], name=result, domain=DOMAIN, **attributes),
-    ]
+    return [_plugin("NormStats", [x], partial), _plugin(apply, [x, partial, *others], result, **attributes)]
+
+
+def _plugin(name: str, inputs: Sequence[str], output: str, **attributes: Any) -> NodeProto:
+    return helper.make_node(name, inputs, [output], name=output, domain=DOMAIN, **attributes)
 
 
 def _taken_along(

@@ -232,8 +232,7 @@ class SpadeTableApply(Plugin):
         (build,) = (
             build
             for build in spade_table.BUILDS
-            if build.signature["x"] == f"*{element}"
-            and build.signature["index"] == "*i32"
+            if (build.signature["x"], build.signature["index"]) == (f"*{element}", "*i32")
             and build.constants["CHANNELS_LAST"]
         )
         build = _changed(build, layout, CHANNELS_LAST=layout == CHANNELS_LAST, slope=attributes["slope"])

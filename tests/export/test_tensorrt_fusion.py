@@ -19,8 +19,9 @@ from i2i_rt.export.fused_nodes import inlined
 from i2i_rt.export.profiles import EngineOptions, parse
 from i2i_rt.export.tensorrt_fusion import with_plugins
 from i2i_rt.export.tensorrt_graph import prepare
-from i2i_rt.kernels import norm_act
+from i2i_rt.kernels import norm_act, spade_table_apply
 from i2i_rt.kernels.norm_act import norm_act_reference
+from i2i_rt.kernels.spade_table import spade_table_apply_reference
 from i2i_rt.runtime import tensorrt_builder
 from i2i_rt.runtime.artifact_key import ArtifactKey
 from i2i_rt.spec import Axis, StageSpec, TensorSpec
@@ -52,7 +53,10 @@ class Blocks(nn.Module):
         x = functional.avg_pool2d(functional.pad(summed, (2, 2, 2, 2), mode="reflect"), 5, stride=1) + summed
         scale, shift = style.chunk(2, 1)
         large = norm_act(x, scale, shift, slope=0.2, one_plus=True, upsample=True, pad=1)
-        return norm_act(large, None, shift, slope=0.2).float()
+        large = norm_act(large, None, shift, slope=0.2)
+        index = (torch.arange(large.shape[2])[:, None] + torch.arange(large.shape[3]))[None].to(torch.int32) % 3
+        table = torch.stack([self.weight, self.bias], 0).repeat(3, 1).view(3, -1)
+        return spade_table_apply(large, index.repeat(large.shape[0], 1, 1), table, 0.2).float()
 
 
 class NormStats(OpRun):  # type: ignore[misc]
@@ -81,6 +85,14 @@ class NormApplyAdd(NormApply):
     pass
 
 
+class SpadeTableApply(OpRun):  # type: ignore[misc]
+    op_domain = "i2i_rt"
+
+    def _run(self, *arrays: np.ndarray, slope: float) -> tuple[np.ndarray]:
+        x, index, table = (torch.from_numpy(array.copy()) for array in arrays)
+        return (spade_table_apply_reference(x, index, table, slope).numpy(),)
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fusion") / "blocks.onnx"
@@ -104,7 +116,7 @@ def test_graph_with_plugins_computes_the_same(file: Path) -> None:
     (expected,) = plain.run(None, inputs)
     model = onnx.load(file)
     prepared = prepare(model, plugins=with_plugins(model))
-    evaluator = ReferenceEvaluator(prepared, new_ops=[NormStats, NormApply, NormApplyAdd])
+    evaluator = ReferenceEvaluator(prepared, new_ops=[NormStats, NormApply, NormApplyAdd, SpadeTableApply])
     (actual,) = evaluator.run(None, inputs)
     assert actual.shape == expected.shape
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
@@ -112,7 +124,7 @@ def test_graph_with_plugins_computes_the_same(file: Path) -> None:
 
 def test_what_follows_is_taken_along_where_nothing_else_uses_it(file: Path) -> None:
     model = onnx.load(file)
-    assert with_plugins(model) == {"NormStats", "NormApply", "NormApplyAdd"}
+    assert with_plugins(model) == {"NormStats", "NormApply", "NormApplyAdd", "SpadeTableApply"}
     nodes = [node for node in model.graph.node if node.op_type.startswith("NormApply")]
     options = [
         {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute} for node in nodes
@@ -132,7 +144,7 @@ def test_engine_with_plugins_says_which(file: Path, tmp_path: Path, monkeypatch:
     options = EngineOptions(parse("16x16", "1"), plugins=True)
     tensorrt.build(file, engine, spec=Blocks.spec(4), precision="fp32", weights="", options=options)
     key = ArtifactKey.read(engine)
-    assert key is not None and key.options["plugins"] == "NormApply, NormApplyAdd, NormStats"
+    assert key is not None and key.options["plugins"] == "NormApply, NormApplyAdd, NormStats, SpadeTableApply"
     assert registered == [89]  # for an L4
     # elsewhere, only the export can build them
     gpu_stand_ins.install(monkeypatch, gpu="NVIDIA H100", capability="9.0")
