@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from i2i_rt import kernels
-from i2i_rt.benchmarks.official import fields
+from i2i_rt.benchmarks.official import BLOCK_PX, fields
+from i2i_rt.kernels.spade_layout import SYMBOLS
 from i2i_rt.models.resample import Blur
 
 Arguments = tuple[Any, ...]
@@ -149,6 +150,48 @@ def table(place: str, shape: tuple[int, int, int, int]) -> Case:
     return Case("spade_table_apply", place, make, run, 2 * 2 * math.prod(shape) + 4 * batch * height * width)
 
 
+def hidden(place: str, shape: tuple[int, int, int, int]) -> Case:
+    """SPADE's first convolutions of all norms of a resolution, at every position of a label map."""
+    batch, channels, height, width = shape
+
+    def make(device: torch.device, dtype: torch.dtype) -> Arguments:
+        columns, bias = draw((9, SYMBOLS, channels), device, dtype), torch.randn(channels, device=device)
+        return fields(batch, height, width).to(device), columns, bias
+
+    def run(labels: Tensor, columns: Tensor, bias: Tensor) -> Tensor:
+        return kernels.spade_hidden(labels, None, columns, bias)
+
+    moved = batch * height * width + 2 * channels * (batch * height * width + 9 * SYMBOLS)
+    return Case("spade_hidden", place, make, run, moved)
+
+
+def borders(place: str, shape: tuple[int, int, int, int]) -> Case:
+    """SPADE's gamma and beta with their use, from a table and along the borders of fields that are all different."""
+    batch, channels, height, width = shape
+    depth, rows, columns = 128, height // BLOCK_PX, width // BLOCK_PX
+
+    def make(device: torch.device, dtype: torch.dtype) -> Arguments:
+        numbers = torch.arange(batch * rows * columns).view(batch, rows, columns).to(torch.uint8)
+        labels = numbers.repeat_interleave(BLOCK_PX, 1).repeat_interleave(BLOCK_PX, 2).to(device)
+        near = draw((batch, depth, height, width), device, dtype).relu()
+        weight = 0.03 * torch.randn(9 * depth, 2 * channels, device=device)
+        factor, bias = torch.rand(2, 2 * channels, device=device) + 0.5
+        inside = draw((SYMBOLS, 2 * channels), device, dtype)
+        layout = kernels.spade_layout(labels, None)
+        return draw(shape, device, dtype), near, weight.to(dtype), factor, bias, inside, *layout
+
+    def run(
+        x: Tensor, near: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, inside: Tensor, *layout: Any
+    ) -> Tensor:
+        return kernels.spade_boundary_conv(x, near, weight, factor, bias, inside, layout, 0.2)
+
+    pixels = batch * height * width
+    listed = pixels - batch * rows * columns * (BLOCK_PX - 4) ** 2
+    weights = 9 * depth * 2 * channels
+    moved = 2 * (2 * pixels * channels + listed * depth + weights + pixels) + 4 * listed
+    return Case("spade_boundary_conv", place, make, run, moved, weights * listed)
+
+
 def modulated(place: str, shape: tuple[int, int, int, int]) -> Case:
     """SPADE's gamma and beta with their use, at low resolutions."""
     batch, channels, height, width = shape
@@ -205,6 +248,9 @@ CASES = (
     folded("Swapping Autoencoder at 128x128", 256, 512),
     table("SPADE at 256x256", (1, 128, 256, 256)),
     table("SPADE at 256x256, batch 16", (16, 128, 256, 256)),
+    hidden("SPADE at 256x256, three norms", (1, 384, 256, 256)),
+    borders("SPADE at 256x256", (1, 128, 256, 256)),
+    borders("SPADE at 64x64, batch 8", (8, 512, 64, 64)),
     modulated("SPADE at 32x32", (1, 1024, 32, 32)),
     modulated("SPADE at 256x256, for soft maps", (1, 128, 256, 256)),
 )

@@ -46,7 +46,10 @@ class FusedSpade(nn.Module):
         return len(self.levels) > 0 and all(fused.chosen(operator, generator.last.weight) for operator in OPERATORS)
 
     def forward(self, generator: SpadeGenerator, labels: Tensor, edges: Tensor | None, style: Tensor | None) -> Tensor:
-        """Gives pictures `[N, 3, H, W]` in [-1, 1] of label maps and edges `[N, H, W]`, uint8, and styles `[N, Z]`."""
+        """Gives pictures `[N, 3, H, W]` in [-1, 1] of label maps and edges `[N, H, W]`, uint8, and styles `[N, Z]`.
+
+        Every edge that is not 0 counts as 1, where the dense generator multiplies by its value.
+        """
         if generator.config.style:
             x = generator.start_from_style(style)
         else:

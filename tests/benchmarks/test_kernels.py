@@ -27,6 +27,8 @@ SMALL = (
     kernel_cases.blurred("small", (1, 3, 9, 9)),
     kernel_cases.pooled("small", (1, 3, 8, 8)),
     kernel_cases.table("small", (1, 3, 8, 8)),
+    kernel_cases.hidden("small", (1, 4, 128, 128)),
+    kernel_cases.borders("small", (1, 3, 32, 64)),
     kernel_cases.modulated("small", (1, 3, 8, 8)),
 )
 
@@ -49,9 +51,15 @@ def test_cases_run_and_move_what_they_say(case: Case) -> None:
         torch.testing.assert_close(case.by_hand(*arguments), result, rtol=0.05, atol=0.05)
 
 
+def test_borders_are_as_many_as_the_products_say() -> None:
+    case = kernel_cases.borders("small", (2, 3, 64, 96))
+    count = case.make(CPU, torch.float32)[-1]
+    assert case.macs == 9 * 128 * 2 * 3 * int(count)
+
+
 def test_every_operator_that_has_a_test_of_its_own_is_measured_or_part_of_another() -> None:
-    # SPADE's are measured with the whole of it; edges are part of the norm
-    inside = {"spade_layout", "spade_hidden", "spade_boundary_conv", "norm_act_edged"}
+    # SPADE's layout is measured with the whole of it; edges are part of the norm
+    inside = {"spade_layout", "norm_act_edged"}
     named = {name for name in fused._tests if hasattr(torch.ops.i2i_rt, name)}
     assert len(named) > 5 and {case.operator for case in CASES} | inside >= named
 
