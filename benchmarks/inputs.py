@@ -11,7 +11,8 @@ from i2i_rt.export.verify import sample_photographs
 from i2i_rt.spec import LabelInfo
 from i2i_rt.style import Style
 
-BLOCK_PX = 32  # of the fields of a drawn label map
+FIELDS = 16  # of a drawn label map
+BEND_PX, BEND_BY_PX = 12, 4  # its borders wind every so many pixels, by so many
 
 
 def sample_inputs(bundle: Bundle, height: int, width: int, batch: int) -> dict[str, np.ndarray]:
@@ -37,10 +38,30 @@ def sample_style(bundle: Bundle) -> Style:
 
 
 def sample_labels(labels: LabelInfo, height: int, width: int, batch: int) -> np.ndarray:
-    """Gives label maps `[N, H, W]`, uint8, of fields with drawn classes."""
-    rows, columns = -(-height // BLOCK_PX), -(-width // BLOCK_PX)
-    drawn = np.random.default_rng(0).integers(0, len(labels.names), (batch, rows, columns), np.uint8)
-    return drawn.repeat(BLOCK_PX, axis=1).repeat(BLOCK_PX, axis=2)[:, :height, :width]
+    """Gives label maps `[N, H, W]`, uint8, of fields with drawn classes and winding borders."""
+    return drawn_labels(len(labels.names), height, width, batch)
+
+
+def drawn_labels(classes: int, height: int, width: int, count: int) -> np.ndarray:
+    """Gives label maps `[N, H, W]`, uint8.
+
+    They are about as varied as real ones: at 256x256 some 5 % of their 5x5 windows are different,
+    of COCO-Stuff's without edges 6 %.
+    """
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    maps = []
+    for _ in range(count):
+        # every pixel belongs to the nearest of the drawn centres, seen from a place nearby
+        shape = (2, height // BEND_PX + 2, width // BEND_PX + 2)
+        bend = BEND_BY_PX * random.standard_normal(shape, np.float32)
+        down, right = (cv2.resize(part, (width, height), interpolation=cv2.INTER_CUBIC) for part in bend)
+        distances = [
+            (rows + down - random.uniform(0, height)) ** 2 + (columns + right - random.uniform(0, width)) ** 2
+            for _ in range(FIELDS)
+        ]
+        maps.append(random.integers(0, classes, FIELDS)[np.argmin(distances, axis=0)].astype(np.uint8))
+    return np.stack(maps)
 
 
 def sample_frames(height: int, width: int, batch: int) -> np.ndarray:
