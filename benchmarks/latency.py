@@ -2,7 +2,8 @@
 
 A run is what a user waits for: uint8 frames in NumPy to uint8 frames in NumPy, copies to a GPU and back included.
 Each backend and precision lives in its own process. For each size they take turns in rounds; a result that is too
-far from PyTorch's float32 is not timed.
+far from PyTorch's float32 is not timed. Of label maps every run takes a new one; where that goes through two stages,
+a row beside it has the dense network.
 """
 
 import contextlib
@@ -83,6 +84,9 @@ def measure(
                 progress(f"{name} {precision}: opening in a new process")
                 worker = stack.enter_context(Worker(bundle.path, choice, threads))
                 candidates.append(_Candidate(worker, worker.open()))
+                if worker.is_split():
+                    worker = stack.enter_context(Worker(bundle.path, choice, threads, dense=True))
+                    candidates.append(_Candidate(worker, worker.open()))
             except I2IError as error:
                 rows.append(Row("translate", name, precision, 0, 0, 0, note=str(error)))
         if not candidates:
@@ -139,7 +143,7 @@ def _measure_case(
     timed: list[_Candidate] = []
     for candidate in list(candidates):
         choice = candidate.worker.choice
-        row = Row("translate", choice.backend.name, choice.precision, case.height, case.width, case.batch)
+        row = Row("translate", candidate.worker.name, choice.precision, case.height, case.width, case.batch)
         progress(f"{row.shape}, {row.label} runs for the first time")
         try:
             seconds, translated = candidate.worker.prepare(inputs)
@@ -191,13 +195,17 @@ def _timed_rows(timed: list[_Candidate]) -> Iterator[Row]:
     medians = {(row.name, row.precision): timing.p50_ms for row, timing in zip(rows, timings, strict=True)}
     for candidate, row, timing in zip(timed, rows, timings, strict=True):
         resident, device = candidate.worker.memory_mib()
+        ratios = {" ".join(pair): medians[pair] / timing.p50_ms for pair in BASELINES if pair in medians}
+        dense = medians.get((f"{row.name} dense", row.precision))
+        if dense is not None:
+            ratios["itself dense"] = dense / timing.p50_ms
         yield replace(
             row,
             timing=timing,
             images_per_s=1000 * row.batch / timing.mean_ms,
             peak_memory_mib=resident,
             device_memory_mib=device,
-            ratios={" ".join(pair): medians[pair] / timing.p50_ms for pair in BASELINES if pair in medians},
+            ratios=ratios,
         )
 
 
@@ -222,15 +230,12 @@ def _starts(candidates: list[_Candidate], progress: Callable[[str], None]) -> It
     for candidate in candidates:
         if candidate.first_run_s is None:
             continue
-        progress(
-            f"{candidate.worker.choice.backend.name} {candidate.worker.choice.precision}: opening a second session"
-        )
+        progress(f"{candidate.worker.name} {candidate.worker.choice.precision}: opening a second session")
         with contextlib.suppress(WorkerError):
             reopen_s, run_s = candidate.worker.reopen()
             import_s, open_s = candidate.opened
-            choice = candidate.worker.choice
             start = Start(import_s, open_s, candidate.first_run_s * 1000, reopen_s, run_s * 1000)
-            yield (choice.backend.name, choice.precision), start
+            yield (candidate.worker.name, candidate.worker.choice.precision), start
 
 
 def _marked(bundle: Bundle, rows: list[Row]) -> Iterator[Row]:

@@ -16,6 +16,7 @@ import numpy as np
 from i2i_rt.benchmarks.measure import Rule, peak_memory_mib, repeat
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError
+from i2i_rt.label_translator import LabelTranslator
 from i2i_rt.runtime import backends, machine
 from i2i_rt.runtime.backends import Choice
 from i2i_rt.runtime.session import Session
@@ -28,11 +29,13 @@ class WorkerError(I2IError):
 class Worker:
     """Runs one backend in one precision in a new process, and waits for commands: a context manager."""
 
-    def __init__(self, path: Path, choice: Choice, threads: int | None) -> None:
+    def __init__(self, path: Path, choice: Choice, threads: int | None, *, dense: bool = False) -> None:
+        """`dense`: label maps go through `translate` where they would go through two stages."""
         self.choice = choice
+        self.name = f"{choice.backend.name} dense" if dense else choice.backend.name
         context = multiprocessing.get_context("spawn")  # a fork would inherit what the parent has loaded
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, path, choice, threads)
+        arguments = (theirs, path, choice, threads, dense)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -41,6 +44,11 @@ class Worker:
         """Imports the backend and opens the session; gives the seconds of both."""
         seconds: tuple[float, float] = self._ask("open")
         return seconds
+
+    def is_split(self) -> bool:
+        """Says whether label maps go through two stages."""
+        split: bool = self._ask("is_split")
+        return split
 
     def prepare(self, inputs: Mapping[str, np.ndarray]) -> tuple[float, np.ndarray]:
         """Keeps the stage's inputs for the runs that follow; gives the seconds of the first run and its result."""
@@ -93,9 +101,10 @@ class Worker:
 class _Bench:
     """The worker's side: a method for each command."""
 
-    def __init__(self, path: Path, choice: Choice, threads: int | None) -> None:
-        self._path, self._choice, self._threads = path, choice, threads
+    def __init__(self, path: Path, choice: Choice, threads: int | None, dense: bool) -> None:
+        self._path, self._choice, self._threads, self._dense = path, choice, threads, dense
         self._session: Session | None = None
+        self._split: LabelTranslator | None = None
         self._inputs: Mapping[str, np.ndarray] = {}
         self._device_mib = 0.0
 
@@ -109,9 +118,17 @@ class _Bench:
 
     def _open(self) -> None:
         self._session = backends.open_session(Bundle.open(self._path), self._choice, threads=self._threads)
+        if not self._dense and LabelTranslator.serves(self._session):
+            self._split = LabelTranslator(self._session)
+
+    def is_split(self) -> bool:
+        return self._split is not None
 
     def _run(self) -> np.ndarray:
         assert self._session is not None
+        if self._split is not None:
+            self._split.forget()  # every run stands for a map that was not seen before
+            return self._split(self._inputs)
         return self._session.run("translate", self._inputs)["translated"]
 
     def prepare(self, inputs: Mapping[str, np.ndarray]) -> tuple[float, np.ndarray]:
@@ -133,7 +150,7 @@ class _Bench:
     def reopen(self) -> tuple[float, float]:
         if self._session is not None:
             self._session.close()
-        self._session = None
+        self._session = self._split = None
         gc.collect()
         return _seconds(self._open), _seconds(self._run)
 
@@ -153,9 +170,9 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _serve(connection: Connection, path: Path, choice: Choice, threads: int | None) -> None:
+def _serve(connection: Connection, path: Path, choice: Choice, threads: int | None, dense: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too, and closes the connection
-    bench = _Bench(path, choice, threads)
+    bench = _Bench(path, choice, threads, dense)
     with contextlib.suppress(EOFError, OSError):  # the parent has gone
         while True:
             command, arguments = connection.recv()

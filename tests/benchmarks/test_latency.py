@@ -14,8 +14,9 @@ from i2i_rt.benchmarks.latency import Case, compared, measure, variants
 from i2i_rt.benchmarks.measure import Rule
 from i2i_rt.benchmarks.report import Report, Row
 from i2i_rt.benchmarks.worker import Worker, WorkerError
-from i2i_rt.bundle import Bundle
+from i2i_rt.bundle import Bundle, Provenance
 from i2i_rt.errors import UnsupportedError
+from i2i_rt.importers.table import write_bundle
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.backends import BACKENDS, Choice
 from i2i_rt.testing import tiny_bundle
@@ -167,3 +168,14 @@ def test_sample_frames_are_photographs_of_the_case() -> None:
     frames = sample_frames(20, 30, 4)
     assert frames.shape == (4, 20, 30, 3) and frames.dtype == np.uint8
     assert frames[0].std() > 20 and not np.array_equal(frames[0], frames[1])
+
+
+def test_label_maps_go_through_two_stages_with_the_dense_network_beside_them(tmp_path: Path) -> None:
+    from tests.small.spade import SMALL
+
+    bundle = write_bundle(SMALL["spade"](), "spade", tmp_path / "bundle", Provenance("drawn with seed 0", ""))
+    report = measure(bundle, variants=[("torch", "fp32")], cases=[Case(64, 64, 1)], rule=RULE, threads=1)
+    split, dense = timed(report)
+    assert (split.name, dense.name) == ("torch", "torch dense")
+    assert split.ratios["itself dense"] == dense.timing.p50_ms / split.timing.p50_ms  # type: ignore[union-attr]
+    assert "itself dense" not in dense.ratios and dense.largest_difference is not None and dense.largest_difference <= 1
