@@ -151,7 +151,7 @@ def build(
         graphs: dict[str, Path] = {}
         with tempfile.TemporaryDirectory(dir=bundle.path, prefix=".export-") as scratch:
             quantizer = None
-            if calibration is not None:
+            if calibration is not None and any(precision in qdq.TENSORRT for _, precision in pairs):
                 plain = Request(stage, "fp32", _metadata(bundle, stage, "fp32", weights), Path(scratch), _graphs=graphs)
                 quantizer = Quantizer(
                     samples(bundle, calibration, name),

@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "systems.md"
 # the formats that every system is tried in; compiling takes minutes a network, and has tests of its own
 COMPARED = (FORMATS["onnx"], FORMATS["openvino"])
+# what drawn weights say nothing about: 8 bits have tests of their own
+TRAINED_ONLY = ("int8", "fp8")
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,7 @@ COLUMNS: dict[str, Callable[[Model], str | None]] = {
         f"{entry.name} {precision}": lambda model: "" if model.system in STAGES else None
         for entry in COMPARED
         for precision in entry.computes
+        if precision not in TRAINED_ONLY
     },
     "any size": takes_any_size,
     "style from an image": has("style_from_image"),

@@ -26,14 +26,23 @@ from i2i_rt.style import Style, StyleMaker
 from i2i_rt.systems.table import SYSTEMS
 from i2i_rt.translator import Translator
 from tests import capabilities
-from tests.capabilities import COLUMNS, COMPARED, ENTRIES, Model, draws_styles, models, small_configurations
+from tests.capabilities import (
+    COLUMNS,
+    COMPARED,
+    ENTRIES,
+    TRAINED_ONLY,
+    Model,
+    draws_styles,
+    models,
+    small_configurations,
+)
 from tests.tensorrt_bindings.parser import refused
 
 ROOT = Path(__file__).parents[1]
 SIZES = ((64, 96), (128, 64))
 # networks of few channels average little of bf16's rounding out; a wrong graph is far below
 GATES_DB = {**verify.GATES_DB, "bf16": 24.0}
-PAIRS = [(entry, precision) for entry in COMPARED for precision in entry.precisions]
+PAIRS = [(entry, precision) for entry in COMPARED for precision in entry.precisions if precision not in TRAINED_ONLY]
 
 # system -> the test that imports files as the official code writes them
 IMPORT_TESTS = {
@@ -149,7 +158,7 @@ def check_graphs(exported: Exported) -> None:
     runnable = {
         (backend.name, precision, stage)
         for backend in BACKENDS.values()
-        for precision in backend.precisions
+        for precision in backend.precisions.keys() - set(TRAINED_ONLY)
         if backend.format in {entry.name for entry in COMPARED} and problem(backend, precision) is None
         for stage in exported.model.stages
     }
