@@ -359,6 +359,12 @@ def tiling(shape: tuple[int, int, int, int], written: int, element: int, channel
     return Tiling(block_p, block_c, warps, triton.cdiv(pixels, span), blocks)
 
 
+def ahead(element: int, channels_last: bool) -> Tiling:
+    """Gives the tiles of kernels that are compiled before the size is known, of which small planes leave some empty."""
+    cut = tiling((8, 256, 256, 256), 256 * 256, element, channels_last)
+    return Tiling(cut.block_p, cut.block_c, cut.warps, MAX_TILES, 1)
+
+
 def launch_norm_stats(x: Tensor, mask: Tensor | None, cut: Tiling, wrap: Wrap = plain) -> Tensor:
     """Gives mean and sum of squared differences of each tile, `[N, tiles, 2, C]` in float32, of a dense `x`."""
     batch, channels, height, width = x.shape
@@ -401,6 +407,8 @@ def launch_norm_act(
     batch, channels, height, width = x.shape
     y = _empty(x, upsample, pad)
     written = y.shape[2] * y.shape[3]
+    if cut is None and any(isinstance(length, torch.SymInt) for length in x.shape):
+        cut = ahead(x.element_size(), channels_last)
     cut = cut or tiling((batch, channels, height, width), written, x.element_size(), channels_last)
     partial = launch_norm_stats(x, mask, cut, wrap)
     programs = triton.cdiv(triton.cdiv(written, cut.block_p), cut.blocks)
@@ -467,23 +475,21 @@ def launch_norm_once(
 def _rows(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor | None, Tensor | None, int]:
     """Gives scales and shifts whose images lie equally far apart, and how far; halves of one `[N, 2C]` stay as is."""
     given = [part for part in (weight, bias) if part is not None]
-    if all(part.stride(-1) == 1 for part in given):
-        distances = {part.stride(0) if part.ndim == 2 else 0 for part in given}
-        if len(distances) <= 1:
-            return weight, bias, max(distances, default=0)
-    weight, bias = (None if part is None else part.contiguous() for part in (weight, bias))
-    return weight, bias, max(part.shape[1] if part.ndim == 2 else 0 for part in given)
+    distances = [part.stride(0) if part.ndim == 2 else 0 for part in given] or [0]
+    if distances[0] != distances[-1] or any(part.stride(-1) != 1 for part in given):
+        weight, bias = (None if part is None else part.contiguous() for part in (weight, bias))
+        distances = [part.shape[1] if part.ndim == 2 else 0 for part in given]
+    return weight, bias, distances[0]
 
 
 def _empty(x: Tensor, upsample: bool, pad: int) -> Tensor:
     batch, channels, height, width = x.shape
     factor = 2 if upsample else 1
-    return torch.empty(
-        (batch, channels, height * factor + 2 * pad, width * factor + 2 * pad),
-        dtype=x.dtype,
-        device=x.device,
-        memory_format=memory_format(x),
-    )
+    size = height * factor + 2 * pad, width * factor + 2 * pad
+    if dense(x)[1]:
+        # not by `memory_format`: Inductor would fill what it made so
+        return torch.empty((batch, *size, channels), dtype=x.dtype, device=x.device).permute(0, 3, 1, 2)
+    return torch.empty((batch, channels, *size), dtype=x.dtype, device=x.device)
 
 
 def _norm_act(
@@ -618,7 +624,7 @@ def stats_build(element: str, *, channels_last: bool = True, mask: bool = False)
     pixels and tiles; the channels (NCHW: the pixels) have to be a multiple of 16. The grid is
     `[tiles, ceil(C / BLOCK_C), N]`.
     """
-    cut = _ahead(element, channels_last)
+    cut = ahead(4 if element == "fp32" else 2, channels_last)
     pointers = {"x": f"*{element}", **({"mask": f"*{element}"} if mask else {}), "partial": "*fp32"}
     sizes = ("channels", "pixels", "tiles")
     return Build(
@@ -670,7 +676,7 @@ def apply_build(
         upsample: same.
         pad: same.
     """
-    cut = _ahead(element, channels_last)
+    cut = ahead(4 if element == "fp32" else 2, channels_last)
     strides = ("residual_image", "residual_channel", "residual_row", "residual_column")
     unit = "residual_channel" if channels_last else "residual_column"
     pointers = {
@@ -723,24 +729,19 @@ def apply_build(
     )
 
 
-def _ahead(element: str, channels_last: bool) -> Tiling:
-    """Gives the blocks of kernels that are compiled before the shape is known: those of large planes."""
-    return tiling((8, 256, 256, 256), 256 * 256, 4 if element == "fp32" else 2, channels_last)
-
-
 BUILDS = (
     *(stats_build(element) for element in ("fp32", "fp16", "bf16")),
     stats_build("bf16", channels_last=False),
     stats_build("bf16", mask=True),
     # CycleGAN and CUT: behind the first convolutions, within and at the end of a block, before the last convolution
     *(apply_build(element, slope=0.0) for element in ("fp32", "fp16", "bf16")),
-    *(apply_build(element, slope=0.0, pad=1) for element in ("fp16", "bf16")),
+    apply_build("bf16", slope=0.0, pad=1),
     *(apply_build(element, residual=True, pad=1) for element in ("fp32", "fp16", "bf16")),
     apply_build("bf16", slope=0.0, pad=3),
     apply_build("bf16", slope=0.0, channels_last=False),
     apply_build("bf16", residual=True, pad=1, channels_last=False),
     # StarGAN v2: AdaIN, before an enlargement too; GP-UNIT, MUNIT and TUNIT alike
-    *(apply_build(element, affine=element, one_plus=True, slope=0.2) for element in ("fp16", "bf16")),
+    apply_build("bf16", affine="bf16", one_plus=True, slope=0.2),
     apply_build("bf16", affine="bf16", one_plus=True, slope=0.2, upsample=True),
     apply_build("bf16", affine="bf16", residual=True, upsample=True, pad=2),
     # EGSC-IT

@@ -1,5 +1,8 @@
 """Instance norm and what follows it: the kernels against float64, in every layout, with everything that can follow."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from math import ceil
 from typing import Any
@@ -46,7 +49,7 @@ USES: dict[str, dict[str, Any]] = {
     "masked, by the variance": {"affine": "image", "one_plus": True, "by_variance": True, "mask": True, "eps": 1e-6},
 }
 # planes in many tiles and blocks, as large ones are, the last of them partly or all empty
-SMALL = Tiling(block_p=16, block_c=16, warps=1, tiles=4, blocks=3)
+SMALL = Tiling(block_p=16, block_c=16, warps=1, tiles=8, blocks=3)
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +197,30 @@ def test_public_function_is_one_node_of_an_exported_graph_and_plain_otherwise() 
     assert "i2i_rt.norm_act.default" in targets and len(targets) == 3  # x, the node, the output
     targets = [str(node.target) for node in torch.export.export(Norm(), x).graph.nodes]
     assert not any(target.startswith("i2i_rt") for target in targets)
+
+
+TRACED = """
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from i2i_rt.kernels.norm_act import launch_norm_act
+
+def normalised(x, style):
+    weight, bias = style.chunk(2, 1)
+    return launch_norm_act(x, weight, bias, x, slope=0.0, pad=1, wrap=torch.library.wrap_triton)
+
+x = torch.randn(2, 64, 20, 24).contiguous(memory_format=torch.channels_last)
+traced = make_fx(torch.func.functionalize(normalised), tracing_mode="symbolic")(x, torch.randn(2, 128))
+print([str(node.target) for node in traced.graph.nodes].count("triton_kernel_wrapper_functional"))
+"""
+
+
+def test_launches_can_be_traced_before_the_size_is_known() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    result = subprocess.run(
+        [sys.executable, "-c", TRACED], capture_output=True, text=True, env=environment, check=False
+    )
+    assert result.stdout == "2\n", result.stderr
 
 
 def test_compiled_code_moves_vectors_and_spills_nothing() -> None:
