@@ -19,7 +19,7 @@ from i2i_rt.kernels.language import Wrap, plain, tl, triton
 from i2i_rt.kernels.layout import dense, memory_format
 from i2i_rt.kernels.operator import define
 
-BLOCK_P, BLOCK_C = 64, 64
+BLOCK_P, BLOCK_C = 32, 64
 CUDA = "spade_table_apply.cuda"  # the kernel in CUDA C++, for eager PyTorch and channels-last
 VECTOR_BYTES, THREADS, BATCH = 16, 256, 2
 INDICES = {torch.int8: "signed char", torch.int16: "short", torch.int32: "int"}

@@ -134,7 +134,7 @@ def test_tiles_are_narrow_where_positions_are_few() -> None:
 
 def test_compiled_code_multiplies_on_tensor_cores_and_spills_nothing() -> None:
     for row in compiled("spade_conv_modulate"):
-        assert row["stack_bytes"] == 0 and row["registers"] <= 232 and row["shared_bytes"] <= 160 * 1024
+        assert row["stack_bytes"] == 0 and row["registers"] <= 240 and row["shared_bytes"] <= 160 * 1024
         assert row["instructions"]["LDG.E.128"] >= 1 and row["instructions"]["STG.E.128"] >= 1
         if not row["name"].startswith("fp32"):
             assert {80: "HMMA", 90: "HGMMA", 100: "HMMA"}[row["capability"]] in row["instructions"]
