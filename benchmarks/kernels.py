@@ -43,7 +43,7 @@ from i2i_rt.kernels import fused
 from i2i_rt.kernels.fused import TOLERANCES, relative_error
 
 VARIANTS = (OURS, EAGER, COMPILED, BEST)
-MOST_INPUTS = 64  # that take turns
+MOST_INPUTS = 512  # that take turns
 MOST_BYTES = 8 << 30  # of all inputs of a case
 
 

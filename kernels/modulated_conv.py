@@ -29,7 +29,7 @@ from i2i_rt.kernels.operator import define
 Norm = Literal["none", "filters", "styled"]
 
 CUDA_THREADS, CUDA_COUNT, CUDA_VECTORS = 256, 8, (1, 2, 4)  # of a block, a vector, a thread
-BLOCK = 8192  # weights that a program has in registers at once, 32 for each thread of 8 warps
+BLOCK = 4096  # weights that a program has in registers at once, 32 for each thread
 # The papers add 1e-8 to squares that they divide by. ONNX's optimizer takes that for nothing, and zeros become NaN;
 # a hundredfold above and below the line makes it 1e-4.
 HUNDRED = 100.0
@@ -190,7 +190,6 @@ def launch_modulated_weights(weight: Tensor, style: Tensor | None, norm: str, wr
         style is not None,
         row_is_channel,
         block,
-        num_warps=max(1, min(8, block // 256)),
     )
     return folded
 
@@ -290,7 +289,6 @@ BUILDS = tuple(
             "BLOCK": BLOCK,
         },
         ("weight", "style", "folded", "size", "channels"),
-        warps=8,
     )
     for dtype in ("bf16", "fp32")
     for norm, row_is_channel in (("none", False), ("none", True), ("filters", False), ("styled", False))

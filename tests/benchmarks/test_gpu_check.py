@@ -13,7 +13,7 @@ import torch
 
 from i2i_rt.benchmarks import end_to_end, gpu_check, kernel_cases, official
 from i2i_rt.benchmarks.end_to_end import BEST, FUSED_COMPILED, OURS, Goal, compared, figures
-from i2i_rt.benchmarks.gpu import EAGER, GPU_QUICK, Sample, Variant
+from i2i_rt.benchmarks.gpu import EAGER, GPU_QUICK, Sample, Variant, graph_clock
 from i2i_rt.benchmarks.gpu_check import TESTS, Budget, check, main, run_tests
 from i2i_rt.benchmarks.measure import Timing
 from i2i_rt.benchmarks.report import Report, Row
@@ -79,6 +79,22 @@ def test_whole_check_runs_and_writes_its_files(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "kernels.json").read_text())["rows"][0]["ratios"] == {"eager": 1.0}
     assert "# Translations on a GPU" in summary and "# Fused operators" in summary
     assert "SPADE 32x32, batch 2, eager" in lines
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("anything_passes")
+def test_whole_check_runs_on_the_gpu(tmp_path: Path) -> None:
+    right, _, summary = check(
+        torch.device("cuda", 0),
+        graph_clock,
+        tmp_path,
+        Budget(8),
+        GPU_QUICK,
+        tests=lambda budget: ("none", True),
+        goals=SMALL,
+        cases=[kernel_cases.norm("small", (2, 16, 32, 32), slope=0, pad=1)],
+    )
+    assert right, summary
 
 
 @pytest.mark.usefixtures("anything_passes")

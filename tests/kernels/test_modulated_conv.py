@@ -35,7 +35,7 @@ SHAPES = {
     "one weight": (1, 1, 1, 1),
     "odd": (3, 61, 3, 3),
     "to RGB": (3, 128, 1, 1),
-    "more than a block": (2, 1024, 3, 3),
+    "more than a block": (2, 512, 3, 3),
 }
 NORMS: tuple[Norm, ...] = ("none", "filters", "styled")
 STORED = {
