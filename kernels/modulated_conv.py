@@ -126,37 +126,37 @@ def _modulated_weights_kernel(
     weight,
     style,
     folded,
-    size,  # of a row: a filter, or the weights of an input channel
-    channels,
-    inner,  # in a filter's row: weights from one input channel's first to the next one's
+    SIZE: tl.constexpr,  # of a row: a filter, or the weights of an input channel
+    CHANNELS: tl.constexpr,
+    INNER: tl.constexpr,  # in a filter's row: weights from one input channel's first to the next one's
     NORM: tl.constexpr,
     HAS_STYLE: tl.constexpr,
     ROW_IS_CHANNEL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0)
-    weight += row.to(tl.int64) * size
-    folded += row.to(tl.int64) * size
+    weight += row.to(tl.int64) * SIZE
+    folded += row.to(tl.int64) * SIZE
     lane = tl.arange(0, BLOCK)
     factor = 1.0
     if NORM != "none":
         total = tl.zeros([BLOCK], tl.float32)
-        for first in range(0, size, BLOCK):
+        for first in range(0, SIZE, BLOCK):
             place = first + lane
-            value = tl.load(weight + place, mask=place < size, other=0.0).to(tl.float32)
+            value = tl.load(weight + place, mask=place < SIZE, other=0.0).to(tl.float32)
             if NORM == "styled":
-                value *= tl.load(style + place // inner % channels, mask=place < size, other=0.0).to(tl.float32)
+                value *= tl.load(style + place // INNER % CHANNELS, mask=place < SIZE, other=0.0).to(tl.float32)
             total += value * value
-        # without a style as for weights that were divided by the root of `size` first
-        factor = tl.rsqrt(tl.sum(total) + (1e-8 if NORM == "styled" else 1e-8 * size))
+        # without a style as for weights that were divided by the root of their number first
+        factor = tl.rsqrt(tl.sum(total) + (1e-8 if NORM == "styled" else 1e-8 * SIZE))
     if HAS_STYLE and ROW_IS_CHANNEL:
         factor *= tl.load(style + row).to(tl.float32)
-    for first in range(0, size, BLOCK):
+    for first in range(0, SIZE, BLOCK):
         place = first + lane
-        value = tl.load(weight + place, mask=place < size, other=0.0).to(tl.float32) * factor
+        value = tl.load(weight + place, mask=place < SIZE, other=0.0).to(tl.float32) * factor
         if HAS_STYLE and not ROW_IS_CHANNEL:
-            value *= tl.load(style + place // inner % channels, mask=place < size, other=0.0).to(tl.float32)
-        tl.store(folded + place, value.to(folded.dtype.element_ty), mask=place < size)
+            value *= tl.load(style + place // INNER % CHANNELS, mask=place < SIZE, other=0.0).to(tl.float32)
+        tl.store(folded + place, value.to(folded.dtype.element_ty), mask=place < SIZE)
 
 
 def rows_of(weight: Tensor, norm: str) -> tuple[Tensor, bool, int]:
@@ -280,15 +280,17 @@ BUILDS = tuple(
     Build(
         f"{norm}{' turned' if row_is_channel else ''} {dtype}",
         _modulated_weights_kernel,
-        {"weight": f"*{dtype}", "style": "*fp32", "folded": f"*{dtype}", "size": "i32", "channels": "i32"},
+        {"weight": f"*{dtype}", "style": "*fp32", "folded": f"*{dtype}"},
         {
-            "inner": 1,
+            "SIZE": 4608,
+            "CHANNELS": 512,
+            "INNER": 1,
             "NORM": norm,
             "HAS_STYLE": True,
             "ROW_IS_CHANNEL": row_is_channel,
             "BLOCK": BLOCK,
         },
-        ("weight", "style", "folded", "size", "channels"),
+        ("weight", "style", "folded"),
     )
     for dtype in ("bf16", "fp32")
     for norm, row_is_channel in (("none", False), ("none", True), ("filters", False), ("styled", False))
