@@ -14,7 +14,9 @@ from i2i_rt.models.norm import RunningNorm
 from i2i_rt.models.spade import UNKNOWN, Modulate, SpadeGenerator, SpadeGeneratorConfig, SpatialNorm, semantics_of
 
 OPERATORS = ("spade_layout", "spade_hidden", "spade_boundary_conv", "spade_conv_modulate")
-DENSE_UP_TO = 32 * 32  # positions of a map where listing the borders does not pay: three quarters are (COCO-Stuff)
+# pixels of the picture that a position stands for along a side, where listing the borders pays: half of the positions
+# are at 4, three quarters at 8 (COCO-Stuff and Cityscapes)
+SPARSE_UP_TO = 4
 
 
 class FusedSpade(nn.Module):
@@ -87,8 +89,7 @@ class Level(nn.Module):
 
     def forward(self, labels: Tensor, edges: Tensor | None) -> Modulate:
         labels, edges = _each(self.divisor, labels, edges)
-        sparse = labels.shape[1] * labels.shape[2] > DENSE_UP_TO
-        layout = spade_layout(labels, edges) if sparse else None
+        layout = spade_layout(labels, edges) if self.divisor <= SPARSE_UP_TO else None
         hidden = spade_hidden(labels, edges, self.columns, self.bias, None if layout is None else layout[0])
 
         def modulate(norm: SpatialNorm, x: Tensor, slope: float) -> Tensor:

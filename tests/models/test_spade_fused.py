@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2i_rt.export import trace
 from i2i_rt.kernels import fused
 from i2i_rt.models.norm import RunningNorm
 from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig, semantics_of
 from i2i_rt.models.spade_fused import FusedSpade, folded, symbol_columns
-from i2i_rt.stages.spade import Translate
+from i2i_rt.stages.spade import Translate, translate_spec
 from tests.small.spade import small
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -86,6 +87,20 @@ def test_compiled_graph_is_whole() -> None:
     with fused.mode("export"):
         frames = torch.compile(stage, backend="eager", fullgraph=True)(*given)
         assert torch.equal(frames, stage(*given))
+
+
+def test_graph_takes_label_maps_of_any_size() -> None:
+    network = generator()
+    stage = Translate(network).eval()
+    stage.fused.fold(network)
+    spec = translate_spec(network)
+    examples = trace.examples(spec, {"N": 2, "H": 64, "W": 96})
+    labels, edges = label_map(network, batch=3)
+    given = labels.repeat(1, 2, 1), edges.repeat(1, 2, 1)
+    with fused.mode("export"), trace.quiet("torch"):
+        program = trace.exported(stage, examples, trace.dynamic_shapes(spec))
+        assert "i2i_rt.spade_boundary_conv" in str(program.graph)
+        assert torch.equal(program.module()(*given), stage(*given))
 
 
 def test_half_precision_is_no_worse_than_the_dense_generator() -> None:
