@@ -28,7 +28,7 @@ from i2i_rt.kernels.conv_epilogue import (
     noise_shape,
 )
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
-from i2i_rt.kernels.layout import memory_format
+from i2i_rt.kernels.layout import empty, memory_format
 from i2i_rt.kernels.operator import define
 
 BLOCK = 1024  # elements of a row of a program, a vector of 16 bytes a thread for two-byte dtypes
@@ -264,13 +264,15 @@ def _blur_epilogue_kernel(
 
 
 def blocks(batch: int, channels: int, height: int, width: int, channels_last: bool) -> tuple[int, int, int]:
-    """Gives how many output rows, columns and channels a program computes, from those of the output."""
-    if channels_last:
-        wide = min(WIDEST, triton.next_power_of_2(channels))
-        across = min(BLOCK // wide, triton.next_power_of_2(width))
-    else:
-        wide, across = 1, min(BLOCK, triton.next_power_of_2(width))
-    rows = LONGEST
+    """Gives how many output rows, columns and channels a program computes, from those of the output.
+
+    Sizes that are not known yet, in a graph for all of them, count as large.
+    """
+    wide = min(WIDEST, triton.next_power_of_2(channels)) if channels_last else 1
+    rows, across = LONGEST, BLOCK // wide
+    if any(isinstance(length, torch.SymInt) for length in (batch, height, width)):
+        return rows, across, wide
+    across = min(across, triton.next_power_of_2(width))
     others = batch * triton.cdiv(channels, wide) * triton.cdiv(width, across)
     while rows > 2 and others * triton.cdiv(height, rows) < ENOUGH:
         rows //= 2
@@ -304,7 +306,7 @@ def launch_blur_epilogue(
     if taps not in (3, 4) or stride not in (1, 2):
         raise ValueError(f"the low-pass has {taps} taps and stride {stride}; 3 or 4 taps and stride 1 or 2 are known")
     out_height, out_width = out_sizes(x, taps, before, after, stride)
-    y = torch.empty((batch, channels, out_height, out_width), dtype=x.dtype, device=x.device, memory_format=layout)
+    y = empty(x, out_height, out_width)
     rows, block_p, block_c = blocks(batch, channels, out_height, out_width, layout == torch.channels_last)
     if noise is not None:
         noise = noise.contiguous()
@@ -362,8 +364,7 @@ def _blur_epilogue(
 
 
 def _fake(x: Tensor, kernel: Tensor, before: int, after: int, stride: int, *_: object) -> Tensor:
-    sizes = out_sizes(x, kernel.shape[-1], before, after, stride)
-    return torch.empty((*x.shape[:2], *sizes), dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+    return empty(x, *out_sizes(x, kernel.shape[-1], before, after, stride))
 
 
 def _cpu(x: Tensor, *others: object) -> Tensor:

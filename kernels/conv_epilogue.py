@@ -202,7 +202,8 @@ def blocks(channels: int, pixels: int, channels_last: bool) -> tuple[int, int]:
     if channels_last:
         wide = min(WIDEST, triton.next_power_of_2(channels))
         return BLOCK // wide, wide
-    return min(BLOCK, triton.next_power_of_2(pixels)), 1
+    # sizes that are not known yet, in a graph for all of them, count as large
+    return (BLOCK if isinstance(pixels, torch.SymInt) else min(BLOCK, triton.next_power_of_2(pixels))), 1
 
 
 def launch_conv_epilogue(

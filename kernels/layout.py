@@ -14,3 +14,12 @@ def dense(x: Tensor) -> tuple[Tensor, bool]:
 def memory_format(x: Tensor) -> torch.memory_format:
     """Gives the layout that an operator's result has for an input `x`."""
     return torch.channels_last if dense(x)[1] else torch.contiguous_format
+
+
+def empty(x: Tensor, height: int, width: int) -> Tensor:
+    """Gives an empty `[N, C, height, width]` for an input `x` `[N, C, H, W]`, of its dtype and layout."""
+    batch, channels = x.shape[:2]
+    if dense(x)[1]:
+        # not by `memory_format`: Inductor would fill what it made so
+        return torch.empty((batch, height, width, channels), dtype=x.dtype, device=x.device).permute(0, 3, 1, 2)
+    return torch.empty((batch, channels, height, width), dtype=x.dtype, device=x.device)

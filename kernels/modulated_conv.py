@@ -107,8 +107,9 @@ def modulated_weights_reference(weight: Tensor, style: Tensor | None, norm: str)
 
 
 def folding_pays(x: Tensor, weight: Tensor) -> bool:
-    """Says whether scaling the weights moves less memory than scaling an image."""
-    return x.shape[-2] * x.shape[-1] > weight.shape[0] * weight.shape[2] * weight.shape[3]
+    """Says whether scaling the weights moves less memory than scaling an image, or one of a size not known yet."""
+    pixels = x.shape[-2] * x.shape[-1]
+    return isinstance(pixels, torch.SymInt) or pixels > weight.shape[0] * weight.shape[2] * weight.shape[3]
 
 
 def _as_map(style: Tensor) -> Tensor:

@@ -88,3 +88,19 @@ def spilled_by_nvcc(file: str, entries: tuple[str, ...], capability: int, folder
     stacks = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", result.stderr)
     assert len(names) == len(stacks) == len(entries), result.stderr
     return {name: int(stack) + int(spilled) for name, (stack, spilled) in zip(names, stacks, strict=True)}
+
+
+def traced_launches(code: str) -> int:
+    """Counts the launches in `traced`, a graph of `make_fx` that a piece of code makes before sizes are known.
+
+    In a process of its own, since what runs in Triton's interpreter cannot be traced.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    counted = "print([str(node.target) for node in traced.graph.nodes].count('triton_kernel_wrapper_functional'))"
+    program = "\n".join(["import torch", "from torch.fx.experimental.proxy_tensor import make_fx", code, counted])
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return int(result.stdout)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from i2i_rt.kernels import blur, fused
 from i2i_rt.kernels.blur_epilogue import (
@@ -17,7 +18,7 @@ from i2i_rt.kernels.blur_epilogue import (
     launch_blur_epilogue,
 )
 from i2i_rt.models.resample import Blur, BlurPool
-from tests.kernels.checks import DEVICE, DTYPES, assert_described, assert_no_worse, compiled, poisoned
+from tests.kernels.checks import DEVICE, DTYPES, assert_described, assert_no_worse, compiled, poisoned, traced_launches
 
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 FILTERS = {  # taps, before, after, stride, reflect
@@ -155,6 +156,25 @@ def test_public_function_is_a_node_of_an_exported_graph_and_plain_otherwise() ->
         graph = torch.fx.experimental.proxy_tensor.make_fx(lambda x: blur(x, kernel, (1, 1), stride=2))(x)
     assert "i2i_rt.blur_epilogue" in str(graph)
     assert torch.equal(blur(x, kernel, (1, 1)), blur_reference(x, kernel, 1, 1, 1, False))
+
+
+TRACED = """
+from i2i_rt.kernels.blur_epilogue import launch_blur_epilogue
+from torch.library import wrap_triton
+
+def run(x):
+    return launch_blur_epilogue(x, torch.ones(64, 1, 4, 4), 1, 1, wrap=wrap_triton)
+
+for layout in (torch.contiguous_format, torch.channels_last):
+    x = torch.randn(2, 64, 20, 24).contiguous(memory_format=layout)
+    traced = make_fx(torch.func.functionalize(run), tracing_mode="symbolic")(x)
+"""
+
+
+def test_launch_can_be_traced_before_the_size_is_known() -> None:
+    assert traced_launches(TRACED) == 1
+    unknown = ShapeEnv().create_unbacked_symint()  # type: ignore[no-untyped-call]
+    assert blocks(unknown, 128, unknown, unknown, True) == (LONGEST, 16, 64)
 
 
 def test_own_test_passes() -> None:

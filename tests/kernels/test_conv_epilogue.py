@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from i2i_rt.kernels import conv_epilogue, fused
-from i2i_rt.kernels.conv_epilogue import _test, conv_epilogue_reference, launch_conv_epilogue
-from tests.kernels.checks import DEVICE, DTYPES, assert_described, assert_no_worse, compiled, poisoned
+from i2i_rt.kernels.conv_epilogue import BLOCK, WIDEST, _test, blocks, conv_epilogue_reference, launch_conv_epilogue
+from tests.kernels.checks import DEVICE, DTYPES, assert_described, assert_no_worse, compiled, poisoned, traced_launches
 
 SHAPES = {
     "two pixels": (1, 1, 2, 2),
@@ -119,6 +120,25 @@ def test_public_function_is_a_node_of_an_exported_graph_and_plain_otherwise() ->
         graph = torch.fx.experimental.proxy_tensor.make_fx(lambda x: conv_epilogue(x, bias))(x)
     assert "i2i_rt.conv_epilogue" in str(graph)
     assert torch.equal(conv_epilogue(x, bias), conv_epilogue_reference(x, bias))
+
+
+TRACED = """
+from i2i_rt.kernels.conv_epilogue import launch_conv_epilogue
+from torch.library import wrap_triton
+
+def run(x):
+    return launch_conv_epilogue(x, wrap=wrap_triton)
+
+for layout in (torch.contiguous_format, torch.channels_last):
+    x = torch.randn(2, 64, 20, 24).contiguous(memory_format=layout)
+    traced = make_fx(torch.func.functionalize(run), tracing_mode="symbolic")(x)
+"""
+
+
+def test_launch_can_be_traced_before_the_size_is_known() -> None:
+    assert traced_launches(TRACED) == 1
+    unknown = ShapeEnv().create_unbacked_symint()  # type: ignore[no-untyped-call]
+    assert blocks(64, unknown, True) == (BLOCK // WIDEST, WIDEST) and blocks(64, unknown, False) == (BLOCK, 1)
 
 
 def test_own_test_passes() -> None:

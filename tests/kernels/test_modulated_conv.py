@@ -2,11 +2,13 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from i2i_rt.kernels import cupy_module, fused, modulated_conv, modulated_conv2d
 from i2i_rt.kernels.aot import CAPABILITIES
@@ -116,6 +118,8 @@ def test_folding_pays_for_images_that_are_larger_than_the_weights() -> None:
     weight = torch.empty(128, 256, 3, 3)
     assert folding_pays(torch.empty(1, 256, 64, 64), weight)
     assert not folding_pays(torch.empty(1, 256, 32, 32), weight)
+    unknown = ShapeEnv().create_unbacked_symint()  # type: ignore[no-untyped-call]
+    assert folding_pays(SimpleNamespace(shape=(1, 256, unknown, unknown)), weight)  # type: ignore[arg-type]
 
 
 def test_gradient_is_that_of_the_formula() -> None:
