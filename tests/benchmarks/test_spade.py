@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from i2i_rt.benchmarks import spade
+from i2i_rt.benchmarks import spade, spade_forms
 from i2i_rt.benchmarks.report import Report
 from i2i_rt.errors import MediaError
+from i2i_rt.layout import Plan
+from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig
 
 
 def test_operations_are_those_that_are_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,3 +55,31 @@ def test_maps_of_a_folder_are_measured(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_folder_without_maps_gets_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="holds no label map"):
         spade.main([str(tmp_path), "--operations", "-o", str(tmp_path / "out")])
+
+
+def test_forms_are_compared_at_every_resolution(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = replace(spade.MODELS["coco"], config=SpadeGeneratorConfig(4, width=2, hidden=8), size=(64, 64))
+    monkeypatch.setattr(spade_forms, "MODELS", {"coco": model})
+    monkeypatch.setattr(spade_forms, "divisors", lambda generator: [2, 1])
+    assert spade_forms.main(["--width", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == ["| 1/2", "| 1/1"]
+    assert all(float(cell) > 0 for line in lines for cell in line.strip("| ").split(" | ")[2:])
+
+
+def test_forms_are_the_same_scales_and_shifts() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = SpadeGenerator(SpadeGeneratorConfig(4, width=2, hidden=8, norm="instance")).eval()
+    labels = np.random.default_rng(0).integers(0, 4, (1, 32, 32), np.uint8)
+    plan = Plan(spade_forms.layout_spec(generator))
+    plan.update(labels, None)
+    lists = {name: torch.from_numpy(array) for name, array in plan.layout_inputs().items()}
+    convolved, listed = spade_forms.stages(generator, 1)
+    maps = convolved.module(torch.from_numpy(labels), torch.zeros_like(torch.from_numpy(labels)))
+    tables = listed.module(lists["patterns_1"], lists["patches_1"])
+    for table, scale, shift in zip(tables, maps[::2], maps[1::2], strict=True):
+        rows = table[torch.from_numpy(plan.levels[1].patches.numbers)].permute(0, 3, 1, 2)
+        torch.testing.assert_close(rows, torch.cat([1 + scale, shift], 1), rtol=1e-5, atol=1e-5)
