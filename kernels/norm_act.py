@@ -26,7 +26,7 @@ from i2i_rt.kernels import fused, norm_cluster, statistics
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.instance_norm import instance_norm
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
-from i2i_rt.kernels.layout import dense, memory_format
+from i2i_rt.kernels.layout import dense, empty, memory_format
 from i2i_rt.kernels.operator import define
 
 MAX_TILES = 64  # of a plane: every program of `apply` reads the statistics of all of them
@@ -483,13 +483,8 @@ def _rows(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor | None, Te
 
 
 def _empty(x: Tensor, upsample: bool, pad: int) -> Tensor:
-    batch, channels, height, width = x.shape
     factor = 2 if upsample else 1
-    size = height * factor + 2 * pad, width * factor + 2 * pad
-    if dense(x)[1]:
-        # not by `memory_format`: Inductor would fill what it made so
-        return torch.empty((batch, *size, channels), dtype=x.dtype, device=x.device).permute(0, 3, 1, 2)
-    return torch.empty((batch, channels, *size), dtype=x.dtype, device=x.device)
+    return empty(x, factor * x.shape[2] + 2 * pad, factor * x.shape[3] + 2 * pad)
 
 
 def _norm_act(

@@ -16,7 +16,7 @@ from torch.nn import functional
 from i2i_rt.kernels import cupy_module, fused
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
-from i2i_rt.kernels.layout import dense, memory_format
+from i2i_rt.kernels.layout import dense, empty, memory_format
 from i2i_rt.kernels.operator import define
 
 BLOCK_P, BLOCK_C = 32, 64
@@ -99,9 +99,8 @@ def _spade_table_apply_kernel(
 
 def empty_result(x: Tensor, doubled: bool) -> Tensor:
     """Gives memory for a result, stored as `x` is; `doubled`: of twice its height and width."""
-    batch, channels, height, width = x.shape
-    shape = (batch, channels, 2 * height, 2 * width) if doubled else x.shape
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+    factor = 2 if doubled else 1
+    return empty(x, factor * x.shape[2], factor * x.shape[3])
 
 
 def launch_spade_table_apply(
