@@ -20,7 +20,6 @@ import numpy as np
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError, MediaError, UnsupportedError
-from i2i_rt.export import broken_layer
 from i2i_rt.export.probe import open_probe
 from i2i_rt.export.trial import Inputs, Trial
 from i2i_rt.runtime import backends
@@ -28,7 +27,6 @@ from i2i_rt.runtime.backends import BACKENDS, Choice
 from i2i_rt.runtime.machine import machine_name
 from i2i_rt.runtime.session import Session, padded
 from i2i_rt.spec import StageSpec
-from i2i_rt.stages.table import load_stages
 
 Outputs = dict[str, np.ndarray]
 Probe = Callable[[Inputs], int]
@@ -138,9 +136,13 @@ def verify(
                 for inputs, answer in taken
             )
             record = _record(bundle, choice, stage, cases, gate)
-            if not record.passed and choice.precision in broken_layer.DTYPES:
+            if not record.passed and choice.precision in ("fp16", "bf16"):
                 report(f"looking for the layer that breaks in {choice.precision}")
                 inputs = padded(bundle.stages[stage], taken[_worst_case(cases)][0])
+                # here, because they need torch, which those who only take this module's figures may not have
+                from i2i_rt.export import broken_layer
+                from i2i_rt.stages.table import load_stages
+
                 remark = broken_layer.explain(load_stages(bundle)[stage], inputs, choice.precision)
                 record = dataclasses.replace(record, remark=remark)
             loaded.append((session, taken[0][0], record))

@@ -144,7 +144,7 @@ def test_folder_that_cannot_be_written_costs_only_the_next_build(
     def full(file: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device", str(file))
 
-    gpu_stand_ins.install(monkeypatch, gpu="NVIDIA H100", capability="9.0")
+    gpu_stand_ins.install(monkeypatch, gpu="NVIDIA B200", capability="10.0")
     monkeypatch.setattr(tensorrt_builder, "write_bytes", full)
     with Translator.load(bundle.path, backend="tensorrt", precision="fp32") as translator:
         assert translator(FRAMES).shape == FRAMES.shape
