@@ -236,6 +236,7 @@ def required_artifact(bundle: Bundle, choice: Choice, stage: str) -> Artifact:
     backend, wanted = choice.backend, choice.backend.precisions[choice.precision]
     artifact = find_artifact(bundle, backend, choice.precision, stage)
     export = f"i2i-rt export {bundle.path} --format {backend.format} --precision {wanted}"
+    export += " --calibrate FOLDER" if wanted in ("int8", "fp8") else ""
     if artifact is None:
         raise UnsupportedError(
             f"{bundle.path} has no {backend.format} artifact of {stage!r} in {wanted}; run '{export}'"
