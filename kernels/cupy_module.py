@@ -7,7 +7,7 @@ compiles without a GPU, for the tests.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,19 +88,20 @@ def compile_ahead(file: str, entry: str, capability: int) -> dict[str, Any]:
     Raises:
         RuntimeError: with the compiler's log where it fails.
     """
-    from cupy_backends.cuda.libs import nvrtc
+    from cuda.bindings import nvrtc  # comes with PyTorch for CUDA; CuPy's own wrapper asks for a driver
 
-    program = nvrtc.createProgram(source(file), file, (), ())
+    _, program = nvrtc.nvrtcCreateProgram(source(file).encode(), file.encode(), 0, [], [])
     try:
-        nvrtc.addNameExpression(program, entry)
-        try:
-            nvrtc.compileProgram(program, (f"-arch=sm_{capability}", *OPTIONS))
-        except nvrtc.NVRTCError as error:
-            raise RuntimeError(f"{file} does not compile:\n{nvrtc.getProgramLog(program)}") from error
-        # CuPy cuts the last byte off
-        registers, stack, instructions = resources(nvrtc.getCUBIN(program) + b"\0")
+        nvrtc.nvrtcAddNameExpression(program, entry.encode())
+        options = [option.encode() for option in (f"-arch=sm_{capability}", *OPTIONS)]
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+        if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+            log = _output(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
+            raise RuntimeError(f"{file} does not compile:\n{log.decode()}")
+        cubin = _output(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
     finally:
-        nvrtc.destroyProgram(program)
+        nvrtc.nvrtcDestroyProgram(program)
+    registers, stack, instructions = resources(cubin)
     return {
         "name": entry,
         "capability": capability,
@@ -108,3 +109,10 @@ def compile_ahead(file: str, entry: str, capability: int) -> dict[str, Any]:
         "stack_bytes": stack,
         "instructions": instructions,
     }
+
+
+def _output(size: Callable[[Any], tuple[Any, int]], write: Callable[[Any, bytes], Any], program: Any) -> bytes:
+    """Gives what NVRTC writes into memory of a size that it says."""
+    text = b" " * size(program)[1]
+    write(program, text)
+    return text

@@ -46,14 +46,14 @@ def test_source_holds_what_it_includes(scaled: str) -> None:
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_every_dtype_moves_vectors(scaled: str, entry: str, capability: int) -> None:
-    pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
+    pytest.importorskip("cuda.bindings.nvrtc")
     compiled = cupy_module.compile_ahead(scaled, entry, capability)
     assert compiled["stack_bytes"] == 0 and compiled["registers"] <= 32
     assert {"LDG.E.128", "STG.E.128"} <= compiled["instructions"].keys()
 
 
 def test_a_mistake_is_shown_with_the_compilers_log(scaled: str) -> None:
-    pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
+    pytest.importorskip("cuda.bindings.nvrtc")
     with pytest.raises(RuntimeError, match=r"scaled.cu does not compile:[\s\S]*scaled<fp8"):
         cupy_module.compile_ahead(scaled, "scaled<fp8, 8>", 90)
 

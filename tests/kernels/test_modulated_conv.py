@@ -162,7 +162,7 @@ CUDA_ENTRIES = [
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_cuda_moves_vectors_and_spills_nothing(capability: int) -> None:
-    pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
+    pytest.importorskip("cuda.bindings.nvrtc")
     for entry in CUDA_ENTRIES:
         row = cupy_module.compile_ahead("modulated_conv.cu", entry, capability)
         assert row["stack_bytes"] == 0 and row["registers"] <= 96, row

@@ -113,7 +113,7 @@ def test_other_strides_and_types_are_left_to_the_other_kernels(monkeypatch: pyte
 
 @pytest.mark.parametrize("capability", [80, 90, 100])
 def test_compiled_code_moves_vectors_and_spills_nothing(capability: int) -> None:
-    pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
+    pytest.importorskip("cuda.bindings.nvrtc")
     chosen = {cluster(shape, 2, (capability // 10, 0)) for shape in OFFICIAL} - {None}
     entries = [plan.entry(torch.bfloat16, torch.bfloat16) for plan in chosen if plan is not None]
     largest = Cluster(2, 8, 1 if capability < 90 else 8)

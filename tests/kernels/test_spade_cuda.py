@@ -51,7 +51,7 @@ ENTRIES = [entry(dtype, index, doubled=doubled) for dtype in DTYPES for index in
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_compiled_code_moves_vectors_and_spills_nothing(capability: int) -> None:
-    pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
+    pytest.importorskip("cuda.bindings.nvrtc")
     for name in ENTRIES:
         compiled = cupy_module.compile_ahead("spade.cu", name, capability)
         assert compiled["stack_bytes"] == 0 and compiled["registers"] <= 64
