@@ -69,6 +69,18 @@ def repeat(run: Callable[[], object], *, runs: int, seconds: float) -> list[floa
     return samples
 
 
+def take_turns(runs: Sequence[Callable[[], object]], rule: Rule) -> list[Timing]:
+    """Warms all up, then times them in turns, a round at a time."""
+    for run in runs:
+        repeat(run, runs=rule.warmup_runs, seconds=rule.warmup_s)
+    rounds: list[list[list[float]]] = [[] for _ in runs]
+    for _ in range(rule.rounds):
+        for run, taken in zip(runs, rounds, strict=True):
+            run()
+            taken.append(repeat(run, runs=rule.runs_per_round, seconds=rule.seconds_per_round))
+    return [Timing.of(taken) for taken in rounds]
+
+
 def peak_memory_mib() -> float | None:
     """Gives the largest resident memory that this process ever had; None where the system does not say.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from i2i_rt.benchmarks.measure import Rule, Timing, repeat
+from i2i_rt.benchmarks.measure import Rule, Timing, take_turns
 from i2i_rt.bundle import Bundle
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.backends import Choice
@@ -19,11 +19,5 @@ def timed(
     with backends.open_session(model, choice) as full, backends.open_session(constant, choice) as baked:
         rest = {tensor.name: inputs[tensor.name] for tensor in constant.stages["translate"].inputs}
         runs = (lambda: full.run("translate", inputs), lambda: baked.run("translate", rest))
-        samples: tuple[list[list[float]], list[list[float]]] = ([], [])
-        for run in runs:
-            repeat(run, runs=rule.warmup_runs, seconds=rule.warmup_s)
-        for _ in range(rule.rounds):
-            for run, taken in zip(runs, samples, strict=True):
-                run()
-                taken.append(repeat(run, runs=rule.runs_per_round, seconds=rule.seconds_per_round))
-    return Timing.of(samples[0]), Timing.of(samples[1])
+        first, second = take_turns(runs, rule)
+    return first, second

@@ -4,7 +4,7 @@
     python -m i2i_rt.benchmarks.quantized --bundle runs/stylised --calibrate photos/
 
 With --train the network, CycleGAN's generator with 9 blocks and width 64, is trained first (`benchmarks/stylised.py`,
-some ten minutes on two processors) and kept in --bundle. The same photographs calibrate; those that come with
+26 minutes on two busy processors) and kept in --bundle. The same photographs calibrate; those that come with
 scikit-image, which took no part in either, judge. Close what else runs.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from i2i_rt.benchmarks import stylised
 from i2i_rt.benchmarks.environment import environment
 from i2i_rt.benchmarks.inputs import sample_frames
-from i2i_rt.benchmarks.measure import FULL, QUICK, Rule, Timing, repeat
+from i2i_rt.benchmarks.measure import FULL, QUICK, Rule, Timing, take_turns
 from i2i_rt.benchmarks.report import Report, Row
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError
@@ -45,17 +45,10 @@ def measure(bundle: Bundle, rule: Rule) -> list[Row]:
         if backends.problem(BACKENDS[name], precision) is None
     ]
     inputs = {"frames": sample_frames(SIZE, SIZE, 1)}
-    samples: list[list[list[float]]] = [[] for _ in choices]
     with ExitStack() as stack:
         sessions = [stack.enter_context(backends.open_session(bundle, choice)) for choice in choices]
         runs = [lambda session=session: session.run("translate", inputs) for session in sessions]
-        for run in runs:
-            repeat(run, runs=rule.warmup_runs, seconds=rule.warmup_s)
-        for _ in range(rule.rounds):
-            for run, taken in zip(runs, samples, strict=True):
-                run()
-                taken.append(repeat(run, runs=rule.runs_per_round, seconds=rule.seconds_per_round))
-    timings = [(choice, Timing.of(taken)) for choice, taken in zip(choices, samples, strict=True)]
+        timings = list(zip(choices, take_turns(runs, rule), strict=True))
     return [_row(bundle, choice, timing, timings) for choice, timing in timings]
 
 

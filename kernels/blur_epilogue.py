@@ -28,7 +28,7 @@ from i2i_rt.kernels.conv_epilogue import (
     noise_shape,
 )
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
-from i2i_rt.kernels.layout import empty, memory_format
+from i2i_rt.kernels.layout import empty, keeping_layout, memory_format
 from i2i_rt.kernels.operator import define
 
 BLOCK = 1024  # elements of a row of a program, a vector of 16 bytes a thread for two-byte dtypes
@@ -367,12 +367,13 @@ def _fake(x: Tensor, kernel: Tensor, before: int, after: int, stride: int, *_: o
     return empty(x, *out_sizes(x, kernel.shape[-1], before, after, stride))
 
 
-def _cpu(x: Tensor, *others: object) -> Tensor:
-    y = blur_epilogue_reference(x, *others)  # type: ignore[arg-type]
-    return y.contiguous(memory_format=memory_format(x))
-
-
-define("blur_epilogue", _blur_epilogue, fake=_fake, reference=_cpu, gradient_of=blur_epilogue_reference)
+define(
+    "blur_epilogue",
+    _blur_epilogue,
+    fake=_fake,
+    reference=keeping_layout(blur_epilogue_reference),
+    gradient_of=blur_epilogue_reference,
+)
 
 
 def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:

@@ -21,7 +21,7 @@ from torch.nn import functional
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
-from i2i_rt.kernels.layout import memory_format
+from i2i_rt.kernels.layout import keeping_layout, memory_format
 from i2i_rt.kernels.operator import define
 
 SLOPE, GAIN = 0.2, math.sqrt(2)
@@ -279,12 +279,13 @@ def _fake(x: Tensor, *_: object) -> Tensor:
     return torch.empty_like(x, memory_format=memory_format(x))
 
 
-def _cpu(x: Tensor, *others: object) -> Tensor:
-    y = conv_epilogue_reference(x, *others)  # type: ignore[arg-type]
-    return y.contiguous(memory_format=memory_format(x))
-
-
-define("conv_epilogue", _conv_epilogue, fake=_fake, reference=_cpu, gradient_of=conv_epilogue_reference)
+define(
+    "conv_epilogue",
+    _conv_epilogue,
+    fake=_fake,
+    reference=keeping_layout(conv_epilogue_reference),
+    gradient_of=conv_epilogue_reference,
+)
 
 
 def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:

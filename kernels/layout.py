@@ -1,5 +1,8 @@
 """How images lie in memory, which the operators keep: channels last, or plane after plane."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,3 +26,12 @@ def empty(x: Tensor, height: int, width: int) -> Tensor:
         # not by `memory_format`: Inductor would fill what it made so
         return torch.empty((batch, height, width, channels), dtype=x.dtype, device=x.device).permute(0, 3, 1, 2)
     return torch.empty((batch, channels, height, width), dtype=x.dtype, device=x.device)
+
+
+def keeping_layout(reference: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Gives a function that computes the same, in the layout of its first input as the kernels do."""
+
+    def kept(x: Tensor, *others: Any) -> Tensor:
+        return reference(x, *others).contiguous(memory_format=memory_format(x))
+
+    return kept

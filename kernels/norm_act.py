@@ -26,7 +26,7 @@ from i2i_rt.kernels import fused, norm_cluster, statistics
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.instance_norm import instance_norm
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
-from i2i_rt.kernels.layout import dense, empty, memory_format
+from i2i_rt.kernels.layout import dense, empty, keeping_layout, memory_format
 from i2i_rt.kernels.operator import define
 
 MAX_TILES = 64  # of a plane: every program of `apply` reads the statistics of all of them
@@ -525,24 +525,7 @@ def _fake(
     return _empty(x, upsample, pad)
 
 
-def _cpu(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    residual: Tensor | None,
-    mask: Tensor | None,
-    eps: float,
-    slope: float,
-    one_plus: bool,
-    by_variance: bool,
-    upsample: bool,
-    pad: int,
-) -> Tensor:
-    y = norm_act_reference(x, weight, bias, residual, mask, eps, slope, one_plus, by_variance, upsample, pad)
-    return y.contiguous(memory_format=memory_format(x))
-
-
-define("norm_act", _norm_act, fake=_fake, reference=_cpu, gradient_of=norm_act_reference)
+define("norm_act", _norm_act, fake=_fake, reference=keeping_layout(norm_act_reference), gradient_of=norm_act_reference)
 
 
 def _test(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:

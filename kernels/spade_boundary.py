@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.language import Wrap, plain
-from i2i_rt.kernels.layout import dense, memory_format
+from i2i_rt.kernels.layout import dense, keeping_layout
 from i2i_rt.kernels.operator import define
 from i2i_rt.kernels.spade_conv_modulate import (
     build,
@@ -126,15 +126,11 @@ def _fake(x: Tensor, *rest: Any) -> Tensor:
     return empty_result(x, doubled=rest[-1])
 
 
-def _cpu(x: Tensor, *rest: Any) -> Tensor:
-    return spade_boundary_conv_reference(x, *rest).contiguous(memory_format=memory_format(x))
-
-
 define(
     "spade_boundary_conv",
     _spade_boundary_conv,
     fake=_fake,
-    reference=_cpu,
+    reference=keeping_layout(spade_boundary_conv_reference),
     gradient_of=spade_boundary_conv_reference,
 )
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
-from i2i_rt.kernels.layout import dense, memory_format
+from i2i_rt.kernels.layout import dense, keeping_layout
 from i2i_rt.kernels.operator import define
 from i2i_rt.kernels.spade_table import empty_result, features_at
 
@@ -251,18 +251,11 @@ def _fake(
     return empty_result(x, doubled)
 
 
-def _cpu(
-    x: Tensor, hidden: Tensor, weight: Tensor, factor: Tensor, bias: Tensor, slope: float, doubled: bool
-) -> Tensor:
-    result = spade_conv_modulate_reference(x, hidden, weight, factor, bias, slope, doubled)
-    return result.contiguous(memory_format=memory_format(x))
-
-
 define(
     "spade_conv_modulate",
     _spade_conv_modulate,
     fake=_fake,
-    reference=_cpu,
+    reference=keeping_layout(spade_conv_modulate_reference),
     gradient_of=spade_conv_modulate_reference,
 )
 

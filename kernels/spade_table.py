@@ -16,7 +16,7 @@ from torch.nn import functional
 from i2i_rt.kernels import cupy_module, fused
 from i2i_rt.kernels.aot import Build
 from i2i_rt.kernels.language import Wrap, plain, tl, triton
-from i2i_rt.kernels.layout import dense, empty, memory_format
+from i2i_rt.kernels.layout import dense, empty, keeping_layout
 from i2i_rt.kernels.operator import define
 
 BLOCK_P, BLOCK_C = 32, 64
@@ -189,16 +189,11 @@ def _fake(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
     return empty_result(x, False)
 
 
-def _cpu(x: Tensor, index: Tensor, table: Tensor, slope: float) -> Tensor:
-    result = spade_table_apply_reference(x, index, table, slope)
-    return result.contiguous(memory_format=memory_format(x))
-
-
 define(
     "spade_table_apply",
     _spade_table_apply,
     fake=_fake,
-    reference=_cpu,
+    reference=keeping_layout(spade_table_apply_reference),
     gradient_of=spade_table_apply_reference,
 )
 

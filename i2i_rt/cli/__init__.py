@@ -4,10 +4,14 @@ import argparse
 import importlib
 import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from i2i_rt import __version__
 from i2i_rt.errors import I2IError, MissingDependencyError, closest
+
+if TYPE_CHECKING:
+    from i2i_rt.translator import Translator
 
 # verb -> (module of this folder, what it does)
 VERBS = {
@@ -120,7 +124,7 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", default="auto", help="auto, torch, torch-compile, onnxruntime, openvino, … (default: auto)"
     )
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16 (default: auto)")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 or fp8 (default: auto)")
     parser.add_argument(
         "--threads", type=positive, help="CPU threads to compute with (default: the backend's own choice)"
     )
@@ -129,4 +133,18 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
         "--no-build",
         action="store_true",
         help="fail where a TensorRT engine was built for another machine (default: build it anew, which takes minutes)",
+    )
+
+
+def open_translator(arguments: argparse.Namespace, bundle: str | Path) -> "Translator":
+    """Opens a bundle as the options of `add_backend_options` say."""
+    from i2i_rt.translator import Translator
+
+    return Translator.load(
+        bundle,
+        backend=arguments.backend,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        build=not arguments.no_build,
+        fused=arguments.fused,
     )

@@ -22,11 +22,10 @@ import numpy as np
 from PIL import Image
 
 from i2i_rt.bundle import Bundle
-from i2i_rt.cli import add_backend_options, positive
+from i2i_rt.cli import add_backend_options, open_translator, positive
 from i2i_rt.editing import Codes, Direction, Editor, Kind
 from i2i_rt.errors import I2IError, MediaError
 from i2i_rt.preprocessing import Preprocessing
-from i2i_rt.translator import Translator
 from i2i_rt.video.sizes import parse_size, resized
 from i2i_rt.video.stills import SUFFIXES, Still, output_format, read_still, write_still
 
@@ -112,14 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
         "clone": _clone,
     }
     _check(arguments)
-    with Translator.load(
-        bundle.path,
-        backend=arguments.backend,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        build=not arguments.no_build,
-        fused=arguments.fused,
-    ) as translator:
+    with open_translator(arguments, bundle.path) as translator:
         actions[arguments.action](_Desk(bundle, Editor(bundle, translator.session), arguments.size), arguments)
     return 0
 

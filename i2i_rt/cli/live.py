@@ -26,10 +26,9 @@ import numpy as np
 from rich.console import Console
 
 from i2i_rt.bundle import write_json
-from i2i_rt.cli import add_backend_options, positive
+from i2i_rt.cli import add_backend_options, open_translator, positive
 from i2i_rt.cli.style_options import add_style_options, check_style_options, make_styles
 from i2i_rt.errors import I2IError, MediaError
-from i2i_rt.translator import Translator
 from i2i_rt.video.camera import LatestFrameReader, OpenCVSource, without_password
 from i2i_rt.video.intake import intake_of
 from i2i_rt.video.live import Status, Summary, Window, translate_live, window_problem
@@ -84,16 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         if source.exists() and output.samefile(source):
             raise MediaError(f"{output} is the input itself; name another file with --output")
     with ExitStack() as stack:
-        translator = stack.enter_context(
-            Translator.load(
-                arguments.bundle,
-                backend=arguments.backend,
-                precision=arguments.precision,
-                threads=arguments.threads,
-                build=not arguments.no_build,
-                fused=arguments.fused,
-            )
-        )
+        translator = stack.enter_context(open_translator(arguments, arguments.bundle))
         check_size(size, translator.fixed_size)
         if translator.bundle is not None:
             check_style_options(arguments, translator.bundle)

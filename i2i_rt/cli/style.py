@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from i2i_rt.bundle import Bundle
-from i2i_rt.cli import add_backend_options
+from i2i_rt.cli import add_backend_options, open_translator
 from i2i_rt.cli.style_options import seed
 from i2i_rt.errors import I2IError, UnsupportedError
 from i2i_rt.style import Style, StyleMaker, check_output
-from i2i_rt.translator import Translator
 from i2i_rt.video.stills import SUFFIXES, read_still
 
 SOURCES = ("image", "seed", "mean", "mix", "add", "fit")
@@ -53,14 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _write(arguments, bundle, _mixed(arguments, maker))
     if source == "add" and arguments.style is not None:
         return _write(arguments, bundle, _moved(arguments, maker, Style.load(arguments.style)))
-    with Translator.load(
-        bundle.path,
-        backend=arguments.backend,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        build=not arguments.no_build,
-        fused=arguments.fused,
-    ) as translator:
+    with open_translator(arguments, bundle.path) as translator:
         if source == "fit":
             return _fit(arguments, bundle, translator.styles)
         image = read_still(arguments.image).image if source == "image" else None

@@ -30,7 +30,7 @@ import numpy as np
 from rich.console import Console
 
 from i2i_rt.bundle import Bundle, write_json
-from i2i_rt.cli import add_backend_options
+from i2i_rt.cli import add_backend_options, open_translator
 from i2i_rt.cli.style_options import add_style_options, check_style_options, make_styles
 from i2i_rt.errors import I2IError, UnsupportedError
 from i2i_rt.style import StylePath
@@ -117,14 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and work.many:
         tasks = [task for task in tasks if not _is_done(task)]
         outcome.skipped = len(work.tasks) - len(tasks)
-    with Translator.load(
-        bundle.path,
-        backend=arguments.backend,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        build=not arguments.no_build,
-        fused=arguments.fused,
-    ) as translator:
+    with open_translator(arguments, bundle.path) as translator:
         check_size(options.size, translator.fixed_size)
         options = replace(options, fixed=translator.fixed_size)
         progress.print(f"{bundle.system}: {translator.description}", highlight=False, soft_wrap=True)
