@@ -3,8 +3,11 @@
 PYTHON ?= python3
 VENV ?= $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
 EXTRAS := $(if $(shell command -v nvidia-smi),gpu,cpu),video,train,dev
+SERVING := $(VENV)-serving
 STAMP := $(VENV)/.i2i-rt-$(shell cat pyproject.toml | cksum | cut -d' ' -f1)
 BIN := $(VENV)/bin
+# where `i2i-rt serve` finds Triton Inference Server, whose wheel needs NumPy 1
+export I2I_RT_SERVING_ENV := $(abspath $(SERVING))
 FOLDERS = export kernels serving benchmarks
 
 .PHONY: setup demo test lint types bench gpu-check
@@ -16,6 +19,8 @@ $(STAMP):
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]'
+	test -x $(SERVING)/bin/python || $(PYTHON) -m venv $(SERVING)
+	$(SERVING)/bin/python -m pip install --quiet -e '.[serving,cpu]'
 	touch $(STAMP)
 
 demo: $(STAMP)  # makes a clip with sound, exports the shipped model, verifies it, translates the clip, measures
