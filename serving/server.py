@@ -1,0 +1,191 @@
+"""One run of Triton Inference Server: started, waited for, stopped, and nothing of it left behind.
+
+The server listens on Unix sockets in a folder that only this user can enter, and on no port: whoever should reach it
+goes through the gateway. Its HTTP interface is off.
+"""
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+from i2i_rt.errors import I2IError
+from i2i_rt.serving import guard
+from i2i_rt.serving.installation import Installation, find_server
+
+LONGEST_FOLDER = 80  # bytes: the path of a Unix socket has 107
+# of messages between the gateway and the server; what clients may send is bounded by the models' own limits
+MESSAGE_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+
+
+class TritonServer:
+    """A running server on a folder of models; stopped by `stop`, and by the end of this process whatever ends it.
+
+    with TritonServer(repository) as server:
+        server.wait_ready()
+        channel = grpc.insecure_channel(server.address)
+
+    Attributes:
+        id: what the server answers when it is asked for its name; drawn at random.
+        address: of its gRPC interface, for gRPC clients.
+        metrics_socket: the Unix socket of its metrics.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        installation: Installation | None = None,
+        python_path: Path | None = None,
+        log: Path | None = None,
+        drain_s: int = 20,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """Starts the server; it is ready later.
+
+        Args:
+            repository: the folder of models; all of them are loaded.
+            installation: the server; by default the one that is found.
+            python_path: the folder from which its Python models import `i2i_rt`.
+            log: a file to which it writes at the end; by default a temporary one.
+            drain_s: how long work may go on after `stop`.
+            arguments: more options of the server's command line.
+
+        Raises:
+            UnsupportedError: where there is no server on this machine.
+        """
+        installation = installation or find_server()
+        self.id = f"i2i-rt-{secrets.token_hex(8)}"
+        self._log: IO[bytes] = log.open("a+b") if log else tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
+        self._last_log = ""
+        self._log_start = self._log.seek(0, os.SEEK_END)
+        self._drain_s = drain_s
+        folder = tempfile.mkdtemp(prefix="i2i_rt-")
+        if len(folder) > LONGEST_FOLDER:
+            os.rmdir(folder)
+            folder = tempfile.mkdtemp(prefix="i2i_rt-", dir="/tmp")
+        self.folder = Path(folder)
+        self.address = f"unix:{self.folder}/grpc:1"
+        self.metrics_socket = self.folder / "metrics"
+        environment = {**os.environ, **installation.environment, "TMPDIR": str(self.folder)}
+        if python_path is not None:
+            environment["PYTHONPATH"] = str(python_path)
+        command = [
+            *(sys.executable, "-I", guard.__file__, str(self.folder), self.id, str(drain_s + 5)),
+            *self._command(installation, repository),
+            *arguments,
+        ]
+        self._guard = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # its end tells the guard that this process has gone
+            stdout=self._log,
+            stderr=self._log,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def _command(self, installation: Installation, repository: Path) -> list[str]:
+        options = {
+            "id": self.id,
+            "model-repository": repository,
+            "model-control-mode": "explicit",
+            "load-model": "*",
+            "disable-auto-complete-config": None,
+            "exit-on-error": "true",
+            "exit-timeout-secs": self._drain_s,
+            "allow-http": "false",
+            "grpc-address": f"unix:{self.folder}/grpc",
+            "grpc-port": 1,  # becomes a part of the socket's name
+            "metrics-address": f"unix:{self.metrics_socket}",
+            "metrics-config": "summary_latencies=true",
+            "backend-config": f"python,shm-region-prefix-name={self.id}",
+        }
+        if installation.backend:
+            backends = self.folder / "backends" / "python"
+            backends.mkdir(parents=True)
+            for file in installation.backend:
+                (backends / file.name).symlink_to(file)
+            options["backend-directory"] = backends.parent
+        if installation.caches is not None:
+            options["cache-directory"] = installation.caches
+        words = [f"--{name}" if value is None else f"--{name}={value}" for name, value in options.items()]
+        return [str(installation.program), *words]
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._guard.poll()
+
+    @property
+    def pid(self) -> int:
+        """The process of the server itself, which is the parent of those of its Python models."""
+        return int((self.folder / "pid").read_text())
+
+    def wait_ready(self, timeout_s: float = 120.0) -> None:
+        """Waits until the server answers that all models are loaded.
+
+        Raises:
+            I2IError: where it ended or is not ready in time; the sentence has the server's own reason.
+        """
+        end = time.monotonic() + timeout_s
+        while not self.is_ready():
+            if self.exit_code is not None:
+                raise I2IError(f"the server did not start: {self.reason()}")
+            if time.monotonic() > end:
+                raise I2IError(f"the server is not ready after {timeout_s:g} s: {self.reason()}")
+            time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        """Says whether the server itself calls itself ready, which says nothing of its answers."""
+        import grpc
+        from tritonclient.grpc.service_pb2 import ServerReadyRequest
+        from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+        with grpc.insecure_channel(self.address, options=[("grpc.enable_retries", 0)]) as channel:
+            try:
+                answer: Any = GRPCInferenceServiceStub(channel).ServerReady(ServerReadyRequest(), timeout=2)
+            except grpc.RpcError:
+                return False
+        return bool(answer.ready)
+
+    def log(self) -> str:
+        """Gives what the server wrote so far, its last megabyte."""
+        if self._log.closed:
+            return self._last_log
+        size = os.fstat(self._log.fileno()).st_size
+        start = max(self._log_start, size - 2**20)
+        return os.pread(self._log.fileno(), size - start, start).decode(errors="replace")
+
+    def reason(self) -> str:
+        """Gives why it did not start, in the server's words."""
+        log = self.log()
+        failed = re.findall(r"failed to load '([^']+)' version \d+: (?:\w+: )?(.+)", log)
+        if failed:
+            return f"model {failed[-1][0]}: {failed[-1][1]}"
+        errors = re.findall(r"^(?:E\d{4} .*?\] |error: )(.+)", log, re.MULTILINE)
+        lines = log.strip().splitlines() or ["it said nothing"]
+        return str(errors[-1] if errors else lines[-1]).strip('"')
+
+    def stop(self) -> int:
+        """Lets requests that were accepted finish, then ends the server; gives its exit code."""
+        if self.exit_code is None:
+            self._guard.send_signal(signal.SIGTERM)
+        code = self._guard.wait()
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        self._last_log = self.log()
+        self._log.close()
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,67 @@
+"""What the tests of serving share: a real server, started once, over small models.
+
+Tests with the fixture `triton` are skipped where there is no Triton Inference Server, and run in one worker.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from i2i_rt.errors import UnsupportedError
+from i2i_rt.serving.installation import Installation, find_server
+from i2i_rt.serving.server import TritonServer
+
+IDENTITY = """
+name: "identity"
+backend: "python"
+max_batch_size: 0
+input { name: "frames" data_type: TYPE_UINT8 dims: [-1, -1, -1, 3] }
+output { name: "translated" data_type: TYPE_UINT8 dims: [-1, -1, -1, 3] }
+instance_group { kind: KIND_CPU count: 1 }
+"""
+INVERT = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        def answer(request):
+            frames = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "frames"))
+            return pb_utils.InferenceResponse([pb_utils.Tensor("translated", 255 - frames)])
+        return [answer(request) for request in requests]
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps tests of real servers in one worker, which starts the shared one once."""
+    for item in items:
+        if item.get_closest_marker("serving"):
+            item.add_marker(pytest.mark.xdist_group("serving"))
+
+
+@pytest.fixture(scope="session")
+def installation() -> Installation:
+    try:
+        return find_server()
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+
+
+def write_model(repository: Path, name: str, config: str = IDENTITY, code: str = INVERT) -> Path:
+    """Writes a Python model by hand and gives its folder."""
+    folder = repository / name
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(config.replace('"identity"', f'"{name}"'))
+    (folder / "1" / "model.py").write_text(code)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def triton(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server without gateway, with the model `identity` that inverts frames."""
+    repository = tmp_path_factory.mktemp("repository")
+    write_model(repository, "identity")
+    with TritonServer(repository, installation=installation) as server:
+        server.wait_ready()
+        yield server
