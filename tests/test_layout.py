@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "translator": {"runtime", "style", "label_translator"},
     "video": {"translator", "style", "runtime", "label_maps"},
     "export": {"metrics", "video", "stages", "models", "kernels", "runtime", "label_maps", "layout"},
-    "serving": {"runtime", "style", "translator", "label_maps", "video"},
+    "serving": {"runtime", "style", "translator", "label_translator", "label_maps", "video"},
 }
 
 

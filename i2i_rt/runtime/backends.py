@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -124,8 +124,10 @@ def artifact_problem(bundle: Bundle, backend: Backend, artifact: Artifact) -> st
     return reason
 
 
-def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Choice:
+def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto", *, without: Collection[str] = ()) -> Choice:
     """Chooses how to run a bundle; `auto` is the fastest verified artifact that this machine can run.
+
+    `without` names packages that `auto` must not need.
 
     Raises:
         UnsupportedError: where the named backend or precision cannot be used, or nothing can.
@@ -142,6 +144,7 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Ch
         row = BACKENDS.get(record["backend"])
         if (
             row is None
+            or row.package in without
             or not record["passed"]
             or record["weights_sha256"] != weights
             or record["stage"] != bundle.main_stage
@@ -169,12 +172,12 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Ch
     if ranked:
         return min(ranked, key=lambda entry: entry[0])[1]
     torch_row = BACKENDS["torch"]
-    if problem(torch_row) is None:
+    if torch_row.package not in without and problem(torch_row) is None:
         wanted = "fp32" if precision == "auto" else precision
         reason = f"no artifact is verified; 'i2i-rt export {bundle.path}' makes faster ones"
         return Choice(torch_row, wanted, reason)
     raise UnsupportedError(
-        f"{bundle.path} has no verified artifact that this machine can run (torch is not installed either); "
+        f"{bundle.path} has no verified artifact that this machine can run without torch; "
         f"run 'i2i-rt export {bundle.path}' where torch is, or name a backend with --backend"
     )
 

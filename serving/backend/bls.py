@@ -1,0 +1,49 @@
+"""Runs stages in other models of the same server, without a way through the network (business logic scripting)."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from i2i_rt.bundle import Bundle
+from i2i_rt.runtime.session import Session
+from i2i_rt.serving.backend.refusal import Code, refusal_of
+from i2i_rt.serving.backend.tensors import from_pb, to_pb
+
+
+def ask(model: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> dict[str, np.ndarray]:
+    """Asks another model of the server; the answers belong to the caller.
+
+    Raises:
+        Refusal: where it refuses or fails, with its code.
+    """
+    import triton_python_backend_utils as pb_utils
+
+    request = pb_utils.InferenceRequest(
+        model_name=model,
+        inputs=[to_pb(name, array) for name, array in inputs.items()],
+        requested_output_names=outputs,
+        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+    )
+    response = request.exec()
+    if response.has_error():
+        raise _refusal(pb_utils, response.error())
+    return {tensor.name(): np.array(from_pb(tensor)) for tensor in response.output_tensors()}
+
+
+def _refusal(pb_utils: Any, error: Any) -> Exception:
+    names: dict[int, Code] = {getattr(pb_utils.TritonError, name): name for name in get_args(Code)}
+    return refusal_of(error.code(), error.message(), names)
+
+
+class BlsSession(Session):
+    """Stages of a bundle, each of which is the model `<name>-<stage>` of this server."""
+
+    def __init__(self, name: str, bundle: Bundle, precision: str) -> None:
+        self.backend, self.precision, self.device = "server", precision, "server"
+        self.stages = bundle.stages
+        self._name = name
+
+    def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = [tensor.name for tensor in self.stages[stage].outputs]
+        return ask(f"{self._name}-{stage}", inputs, outputs)

@@ -1,0 +1,179 @@
+"""The folder that the server serves: for each bundle its models, and the code that runs them.
+
+models/<name>-translate/config.pbtxt, 1/model.py, warmup/…
+code/i2i_rt/…
+"""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from i2i_rt.bundle import Bundle
+from i2i_rt.errors import BundleError, I2IError
+from i2i_rt.runtime import backends
+from i2i_rt.serving import execution
+from i2i_rt.serving.code import write_code
+from i2i_rt.serving.config import (
+    FILE,
+    Queue,
+    add_dynamic_batching,
+    add_instances,
+    add_warm_up,
+    new_config,
+    read_config,
+    served_model,
+    set_parameter,
+    write_config,
+)
+from i2i_rt.serving.execution import Execution
+from i2i_rt.serving.limits import Limits
+from i2i_rt.serving.served import ServedModel
+from i2i_rt.spec import StageSpec
+
+MODELS, CODE = "models", "code"
+# the server's Python is isolated: it does not look at PYTHONPATH
+MODEL_FILE = """\
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "code"))
+
+from i2i_rt.serving.backend.{module} import {name} as TritonPythonModel
+"""
+WARM_UP_SIDE = 64  # pixels of the picture that warms a model up, where its graph takes that
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A folder with `models/` for the server and `code/` that they import.
+
+    Attributes:
+        folder: holds both.
+        models: what is served, by name.
+    """
+
+    folder: Path
+    models: tuple[ServedModel, ...]
+
+    @property
+    def models_folder(self) -> Path:
+        return self.folder / MODELS
+
+    @property
+    def code_folder(self) -> Path:
+        return self.folder / CODE
+
+    @classmethod
+    def open(cls, folder: Path) -> "Repository":
+        """Reads what a repository serves from the configs of its models.
+
+        Raises:
+            BundleError: where the folder is no repository.
+        """
+        files = sorted((folder / MODELS).glob(f"*/{FILE}"))
+        found = [served_model(read_config(file.parent)) for file in files]
+        if not any(found):
+            raise BundleError(f"{folder} is no repository: it has no models of a bundle in {MODELS}/")
+        return cls(folder, _sorted(model for model in found if model is not None))
+
+
+def _sorted(models: Iterable[ServedModel]) -> tuple[ServedModel, ...]:
+    return tuple(sorted(models, key=lambda model: model.name))
+
+
+def safe_name(name: str) -> str:
+    """Gives a name that the server and every file system take: letters, digits, - and _."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "bundle"
+
+
+def write_repository(
+    bundles: Mapping[str, Path],
+    folder: Path,
+    *,
+    limits: Limits,
+    threads: int | None,
+    backend: str = "auto",
+    precision: str = "auto",
+    cache_size: int = 256,
+) -> Repository:
+    """Writes the repository of bundles for a server on this machine; an older one at `folder` is replaced.
+
+    Args:
+        bundles: their folders by the names under which they are served.
+        folder: where to write; it appears when it is complete.
+        limits: what the models refuse.
+        threads: CPU threads of each model; by default the backend's own choice.
+        backend: a name in `i2i_rt.runtime.backends.BACKENDS`; "auto" takes the fastest verified artifact.
+        precision: what it computes in, or "auto".
+        cache_size: style codes that are kept, of each bundle.
+
+    Raises:
+        I2IError: where a bundle is broken or cannot be served, two have one name, or `folder` is something else.
+    """
+    names = {safe_name(name): path for name, path in bundles.items()}
+    if len(names) != len(bundles):
+        raise I2IError(f"two bundles would be served under one name, of {', '.join(sorted(bundles))}; rename one")
+    if folder.exists() and not (folder / MODELS).is_dir() and (folder.is_file() or any(folder.iterdir())):
+        raise I2IError(f"{folder} exists and is no repository; name another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        fresh = Path(temporary) / "new"
+        models: list[ServedModel] = []
+        for name, path in names.items():
+            bundle = Bundle.open(path)
+            choice = backends.choose(bundle, backend, precision, without=("torch",))
+            run = Execution(str(path.resolve()), "session", choice.backend.name, choice.precision, threads, cache_size)
+            models += _write_models(fresh / MODELS, name, bundle, run, limits)
+        write_code(fresh / CODE)
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    return Repository(folder, _sorted(models))
+
+
+def _write_models(folder: Path, name: str, bundle: Bundle, run: Execution, limits: Limits) -> list[ServedModel]:
+    stage = bundle.stages[bundle.main_stage]
+    model = ServedModel(
+        f"{name}-{stage.name}",
+        "stage",
+        name,
+        bundle.system,
+        bundle.weights_sha256(),
+        run.precision,
+        stage,
+        limits,
+        (),
+        bundle.style,
+        bundle.labels,
+    )
+    config = new_config(model)
+    set_parameter(config, execution.PARAMETER, run.to_text())
+    add_instances(config)
+    add_dynamic_batching(config, Queue())
+    add_warm_up(config, folder / model.name, "picture", warm_up_inputs(stage))
+    _write_model(folder, config, "stage", "StageModel")
+    return [model]
+
+
+def _write_model(folder: Path, config: object, module: str, name: str) -> None:
+    """Writes a model that is a class of `i2i_rt.serving.backend`."""
+    target = folder / config.name  # type: ignore[attr-defined]
+    write_config(target, config)
+    (target / "1").mkdir()
+    (target / "1" / "model.py").write_text(MODEL_FILE.format(module=module, name=name))
+
+
+def warm_up_inputs(stage: StageSpec) -> dict[str, np.ndarray]:
+    """Gives inputs of one picture: gradients, which no codec or network maps to a constant."""
+    arrays = {}
+    for tensor in stage.inputs:
+        shape = [1 if axis.name == "N" else axis.size or axis.fit(WARM_UP_SIDE) for axis in tensor.axes]
+        count = int(np.prod(shape))
+        values = np.linspace(0, 255, count) if tensor.dtype == "uint8" and len(shape) == 4 else np.zeros(count)
+        arrays[tensor.name] = values.astype(tensor.dtype).reshape(shape)
+    return arrays
