@@ -1,0 +1,1 @@
+"""How fast a served bundle answers, what serving costs, and what happens when it is asked for too much."""
