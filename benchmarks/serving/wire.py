@@ -204,7 +204,7 @@ class SharedMemoryWire:
         for tensor, array in inputs.items():
             entry = request.inputs.add(name=tensor, datatype=DATATYPES[str(array.dtype)], shape=array.shape)
             _place(entry, name, offset, array.nbytes)
-            region.buf[offset : offset + array.nbytes] = array.tobytes()
+            np.ndarray(array.shape, array.dtype, region.buf, offset)[...] = array
             offset += array.nbytes
         views: dict[str, tuple[int, np.ndarray]] = {}
         for tensor, array in expected.items():
