@@ -23,7 +23,7 @@ from i2i_rt.benchmarks.official import (
 )
 from i2i_rt.benchmarks.report import Row
 from i2i_rt.benchmarks.roofline import Rates, floor_s
-from i2i_rt.export.verify import GATES_DB
+from i2i_rt.runtime.gates import GATES_DB
 from i2i_rt.runtime.torch_device import placed, prepare
 from i2i_rt.stages.base import Stage
 from i2i_rt.stages.table import stages_of

@@ -21,9 +21,9 @@ from i2i_rt.benchmarks.report import Report, Row, Start
 from i2i_rt.benchmarks.worker import Worker, WorkerError
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError, UnsupportedError, closest
-from i2i_rt.export.verify import GATES_DB
 from i2i_rt.runtime import backends, machine
 from i2i_rt.runtime.backends import BACKENDS, PRECISIONS
+from i2i_rt.runtime.gates import GATES_DB
 
 BASELINES = (("torch", "fp32"), ("onnxruntime", "fp32"))
 

@@ -27,7 +27,6 @@ from i2i_rt.benchmarks.report import Report, Row, markdown_table
 from i2i_rt.bundle import Bundle, Provenance, write_json
 from i2i_rt.errors import MediaError
 from i2i_rt.export import build, formats
-from i2i_rt.export.verify import GATES_DB
 from i2i_rt.importers.base import Imported
 from i2i_rt.importers.table import write_bundle
 from i2i_rt.label_maps import UNKNOWN, edges_of, read_instances, resize
@@ -38,6 +37,7 @@ from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.backends import BACKENDS, Choice
+from i2i_rt.runtime.gates import GATES_DB
 from i2i_rt.runtime.session import Session
 from i2i_rt.spec import StyleInfo
 from i2i_rt.stages.spade_layout import layout_spec, placed_norms

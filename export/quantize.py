@@ -21,6 +21,7 @@ from i2i_rt.export.calibration import Samples
 from i2i_rt.export.fused_nodes import inlined
 from i2i_rt.export.qdq import Inputs, Scheme, Seen
 from i2i_rt.export.sensitivity import Step
+from i2i_rt.runtime import gates
 from i2i_rt.runtime import openvino as openvino_runtime
 from i2i_rt.runtime.session import Session
 from i2i_rt.spec import StageSpec
@@ -170,8 +171,8 @@ class Quantizer:
 
     def _gate(self, precision: str) -> float:
         if verify.gives_pictures(self._samples.spec):
-            return verify.GATES_DB[precision] if self._gate_db is None else self._gate_db
-        return _decibels(verify.GATES_ERROR[precision])
+            return gates.GATES_DB[precision] if self._gate_db is None else self._gate_db
+        return _decibels(gates.GATES_ERROR[precision])
 
     def _measured(self, runtime: Runtime, file: Path, kept: int, share: float) -> Step:
         spec, trials = self._samples.spec, self._samples.trials

@@ -24,6 +24,7 @@ from i2i_rt.export.probe import open_probe
 from i2i_rt.export.trial import Inputs, Trial
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.backends import BACKENDS, Choice
+from i2i_rt.runtime.gates import GATES_DB, GATES_ERROR
 from i2i_rt.runtime.machine import machine_name
 from i2i_rt.runtime.session import Session, padded
 from i2i_rt.spec import StageSpec
@@ -33,14 +34,6 @@ Probe = Callable[[Inputs], int]
 
 SIZES = ((256, 256), (203, 251), (192, 320))  # (height, width): the usual one, odd, not square
 BATCHES = (1, 2)
-GATES_DB = {"fp32": 60.0, "bf16": 38.0, "fp16": 38.0, "int8": 38.0, "fp8": 38.0}
-GATES_ERROR = {
-    "fp32": 1e-3,
-    "bf16": 0.1,
-    "fp16": 0.02,
-    "int8": 0.1,
-    "fp8": 0.1,
-}  # of codes, relative; of label maps, the share of pixels
 
 
 @dataclass(frozen=True)

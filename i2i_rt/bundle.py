@@ -4,12 +4,14 @@ bundle.json           system, networks with their configs, stages, preprocessing
 weights.safetensors   every network's weights, keys `<network>.<parameter>`
 artifacts/<format>/   exported graphs, each beside an entry of artifacts.json
 verification.json     how each artifact compares with the PyTorch network
+golden/<case>.npz     what the PyTorch network gives for fixed inputs, by which a server is judged
 """
 
 import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -83,6 +85,14 @@ class Artifact:
                 "quantization": found and Quantization(**{name: tuple(value) for name, value in found.items()}),
             }
         )
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What the PyTorch network in float32 gives for fixed inputs, of a stage or of several in a row."""
+
+    inputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -219,6 +229,40 @@ class Bundle:
 
     def write_verification(self, records: list[dict[str, Any]]) -> None:
         write_json(self.path / "verification.json", records)
+
+    def golden(self, case: str) -> Golden | None:
+        """Reads what `i2i-rt export` recorded; None where it did not, or with other weights.
+
+        Raises:
+            BundleError: where the file is damaged.
+        """
+        file = self._golden_file(case)
+        if not file.is_file():
+            return None
+        try:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+                arrays = dict(content)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{file} cannot be read: {error}; export again") from error
+        if str(arrays.pop("weights_sha256", "")) != self.weights_sha256():
+            return None
+        sides: dict[str, dict[str, np.ndarray]] = {"in": {}, "out": {}}
+        for key, array in arrays.items():
+            side, _, name = key.partition(".")
+            sides[side][name] = array
+        return Golden(sides["in"], sides["out"])
+
+    def write_golden(self, case: str, golden: Golden) -> None:
+        file = self._golden_file(case)
+        file.parent.mkdir(exist_ok=True)
+        temporary = file.with_name(f".{file.name}.part.npz")
+        arrays: dict[str, Any] = {f"in.{name}": array for name, array in golden.inputs.items()}
+        arrays |= {f"out.{name}": array for name, array in golden.outputs.items()}
+        np.savez_compressed(temporary, weights_sha256=np.array(self.weights_sha256()), **arrays)
+        temporary.replace(file)
+
+    def _golden_file(self, case: str) -> Path:
+        return self.path / "golden" / f"{case}.npz"
 
 
 def sha256_of(file: Path) -> str:

@@ -19,6 +19,7 @@ from i2i_rt.export.fused_nodes import inlined
 from i2i_rt.export.tensorrt_graph import prepare
 from i2i_rt.export.trial import Trial
 from i2i_rt.importers.table import IMPORTERS, write_bundle
+from i2i_rt.runtime import gates
 from i2i_rt.runtime.backends import BACKENDS, Choice, open_session, problem
 from i2i_rt.spec import StageSpec
 from i2i_rt.stages.table import STAGES
@@ -41,7 +42,7 @@ from tests.tensorrt_bindings.parser import refused
 ROOT = Path(__file__).parents[1]
 SIZES = ((64, 96), (128, 64))
 # networks of few channels average little of bf16's rounding out; a wrong graph is far below
-GATES_DB = {**verify.GATES_DB, "bf16": 24.0}
+GATES_DB = {**gates.GATES_DB, "bf16": 24.0}
 PAIRS = [(entry, precision) for entry in COMPARED for precision in entry.precisions if precision not in TRAINED_ONLY]
 
 # system -> the test that imports files as the official code writes them

@@ -43,8 +43,8 @@ MAY_IMPORT = {
     "label_translator": {"layout", "runtime"},
     "translator": {"runtime", "style", "label_translator"},
     "video": {"translator", "style", "runtime", "label_maps"},
-    "export": {"metrics", "video", "stages", "models", "kernels", "runtime", "label_maps", "layout"},
     "serving": {"runtime", "style", "translator", "label_translator", "label_maps", "video"},
+    "export": {"metrics", "video", "stages", "models", "kernels", "runtime", "style", "label_maps", "layout"},
 }
 
 

@@ -130,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
             "-o belongs to --bake-style, --bake-labels and --freeze-stats; graphs are written into the bundle"
         )
 
+    from i2i_rt.export import golden
     from i2i_rt.export.build import build
     from i2i_rt.export.calibration import Calibration
     from i2i_rt.export.verify import read_photographs, sample_photographs
@@ -153,6 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         artifacts = build(
             bundle, pairs, engine=engine, fused=arguments.fused, calibration=calibration, report=status.update
         )
+        golden.record(bundle, report=status.update)
     console = Console(width=None if sys.stdout.isatty() else 140)
     for artifact in artifacts:
         size = artifact.size_bytes / 1e6

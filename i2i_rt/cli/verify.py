@@ -42,11 +42,12 @@ def verify_and_print(bundle: "Bundle", arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from i2i_rt.export import verify
+    from i2i_rt.runtime import gates as known_gates
     from i2i_rt.runtime.backends import choose
 
     progress = Console(stderr=True)
     images = None if arguments.images is None else verify.read_photographs(arguments.images)
-    gates = None if arguments.min_psnr is None else dict.fromkeys(verify.GATES_DB, arguments.min_psnr)
+    gates = None if arguments.min_psnr is None else dict.fromkeys(known_gates.GATES_DB, arguments.min_psnr)
     with progress.status("verifying") as status:
 
         def report(line: str) -> None:
