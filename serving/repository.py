@@ -4,10 +4,10 @@ models/<name>-translate/config.pbtxt, 1/model.py, warmup/…
 code/i2i_rt/…
 """
 
+import contextlib
 import re
-import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,49 +115,90 @@ def write_repository(
     Raises:
         I2IError: where a bundle is broken or cannot be served, two have one name, or `folder` is something else.
     """
+    names = safe_names(bundles)
+    models: list[ServedModel] = []
+    with replacing(folder) as fresh:
+        for name, path in names.items():
+            bundle = Bundle.open(path)
+            choice = backends.choose(bundle, backend, precision, without=("torch",))
+            run = Execution(str(path.resolve()), "session", choice.backend.name, choice.precision, threads, cache_size)
+            models += write_models(fresh / MODELS, name, bundle, run, limits)
+        write_code(fresh / CODE)
+    return Repository(folder, _sorted(models))
+
+
+def safe_names(bundles: Mapping[str, Path]) -> dict[str, Path]:
+    """Gives bundles by names that the server takes.
+
+    Raises:
+        I2IError: where two have one name.
+    """
     names = {safe_name(name): path for name, path in bundles.items()}
     if len(names) != len(bundles):
         raise I2IError(f"two bundles would be served under one name, of {', '.join(sorted(bundles))}; rename one")
+    return names
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Gives a new folder that takes the place of a repository once it is complete; a failure leaves the old one.
+
+    Raises:
+        I2IError: where there is something else at `folder`.
+    """
     if folder.exists() and not (folder / MODELS).is_dir() and (folder.is_file() or any(folder.iterdir())):
         raise I2IError(f"{folder} exists and is no repository; name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         fresh = Path(temporary) / "new"
-        models: list[ServedModel] = []
-        for name, path in names.items():
-            bundle = Bundle.open(path)
-            choice = backends.choose(bundle, backend, precision, without=("torch",))
-            run = Execution(str(path.resolve()), "session", choice.backend.name, choice.precision, threads, cache_size)
-            models += _write_models(fresh / MODELS, name, bundle, run, limits)
-        write_code(fresh / CODE)
+        fresh.mkdir()
+        yield fresh
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(Path(temporary) / "old")
         fresh.rename(folder)
-    return Repository(folder, _sorted(models))
 
 
-def _write_models(folder: Path, name: str, bundle: Bundle, run: Execution, limits: Limits) -> list[ServedModel]:
-    stage = bundle.stages[bundle.main_stage]
-    model = ServedModel(
-        f"{name}-{stage.name}",
+def write_models(folder: Path, name: str, bundle: Bundle, run: Execution, limits: Limits) -> list[ServedModel]:
+    """Writes the Python models of a bundle; those of its stages only where sessions in them run the stages.
+
+    Args:
+        folder: of the models of all bundles.
+        name: under which the bundle is served.
+        bundle: what is served.
+        run: how.
+        limits: what the models refuse.
+    """
+    models: list[ServedModel] = []
+    if run.stages == "session":
+        models.append(_write_stage(folder, served_stage(name, bundle, bundle.main_stage, run.precision, limits), run))
+    return models
+
+
+def served_stage(name: str, bundle: Bundle, stage: str, precision: str, limits: Limits) -> ServedModel:
+    """Gives the description of the model that is one of a bundle's stages."""
+    return ServedModel(
+        f"{name}-{stage}",
         "stage",
         name,
         bundle.system,
         bundle.weights_sha256(),
-        run.precision,
-        stage,
+        precision,
+        bundle.stages[stage],
         limits,
         (),
         bundle.style,
         bundle.labels,
     )
+
+
+def _write_stage(folder: Path, model: ServedModel, run: Execution) -> ServedModel:
     config = new_config(model)
     set_parameter(config, execution.PARAMETER, run.to_text())
     add_instances(config)
     add_dynamic_batching(config, Queue())
-    add_warm_up(config, folder / model.name, "picture", warm_up_inputs(stage))
+    add_warm_up(config, folder / model.name, "picture", warm_up_inputs(model.spec))
     _write_model(folder, config, "stage", "StageModel")
-    return [model]
+    return model
 
 
 def _write_model(folder: Path, config: object, module: str, name: str) -> None:
