@@ -6,7 +6,7 @@ import numpy as np
 
 from i2i_rt.benchmarks.report import Report, Row, fidelity
 
-COLOURS = {"fp32": "#4c78a8", "bf16": "#f58518", "fp16": "#54a24b"}
+COLOURS = {"fp32": "#4c78a8", "bf16": "#f58518", "fp16": "#54a24b", "int8": "#e45756", "fp8": "#b279a2"}
 
 
 def plot(report: Report, file: Path) -> None:

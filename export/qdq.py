@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from i2i_rt.export.fused_nodes import DOMAIN
+
 Inputs = Mapping[str, np.ndarray]
 
 VALUES = 1 << 13  # of each layer's input that are kept, for each calibration input
 PIXELS = 512  # likewise of each channel of its output
 CUTS = np.linspace(0.2, 1, 25)  # shares of the whole range that are tried
 GAIN_LARGEST = 64.0
+# operators, beside the fused norms, that ONNX Runtime has no integer kernels for
+FLOATING = ("InstanceNormalization", "ReduceMean", "ReduceSum", "Shape", "Sub", "Tanh")
 # element type -> least level, largest level; weights of INT8 stay symmetric
 LEVELS = {TensorProto.UINT8: (0, 255), TensorProto.INT8: (-127, 127), TensorProto.FLOAT8E4M3FN: (-448, 448)}
 
@@ -110,7 +114,8 @@ class Grid:
 def layers(model: ModelProto) -> list[Layer]:
     """Gives the convolutions that can be put into 8 bits, in the order in which they run.
 
-    Those in groups are left out: they are fixed low-pass filters, which move memory rather than multiply.
+    Those in groups are left out: they are fixed low-pass filters, which move memory rather than multiply. So are those
+    whose bias is no constant: the exporter computes one of zeros where it does not know what a layer takes.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     return [
@@ -118,8 +123,24 @@ def layers(model: ModelProto) -> list[Layer]:
         for node in model.graph.node
         if node.op_type in ("Conv", "ConvTranspose") and _groups(node) == 1
         for weight in node.input[1:2]
-        if weight in constants
+        if constants.issuperset(node.input[1:])
     ]
+
+
+def scaled_by_channel(model: ModelProto) -> set[str]:
+    """Names the tensors whose channels may have scales of their own: norms and what they consist of alone read them.
+
+    Many other operators have integer kernels in ONNX Runtime, which take one scale for all channels, and a graph that
+    gives them more does not load: sums, averages, leaky ReLUs.
+    """
+    read: set[str] = set()
+    others = {tensor.name for tensor in model.graph.output}
+    for node in model.graph.node:
+        norm = node.domain == DOMAIN and node.op_type.removeprefix("Adaptive").startswith("Norm")
+        taken = 1 if norm or node.op_type in FLOATING else 0
+        read.update(node.input[:taken])
+        others.update(node.input[taken:])
+    return read - others
 
 
 def _groups(node: NodeProto) -> int:
@@ -180,12 +201,13 @@ def insert(model: ModelProto, seen: Mapping[str, Seen], scheme: Scheme, names: C
     result.CopyFrom(model)
     writer = _Writer(result, scheme)
     chosen = {layer.output: layer for layer in layers(model) if layer.name in names}
+    by_channel = scaled_by_channel(model)
     for node in model.graph.node:
         layer = chosen.get(node.output[0]) if node.output else None
         if layer is None:
             writer.nodes.append(node)
         else:
-            writer.write(layer, node, seen[layer.name])
+            writer.write(layer, node, seen[layer.name], alike=layer.output in by_channel)
     del result.graph.node[:]
     result.graph.node.extend(writer.nodes)
     used = {name for node in writer.nodes for name in node.input}
@@ -204,14 +226,14 @@ class _Writer:
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self._rounded: dict[str, tuple[str, Grid]] = {}  # layers of one input share its rounding
 
-    def write(self, layer: Layer, node: NodeProto, seen: Seen) -> None:
-        """Writes a layer's node, with what it takes and gives in 8 bits."""
+    def write(self, layer: Layer, node: NodeProto, seen: Seen, *, alike: bool) -> None:
+        """Writes a layer's node, with what it takes and gives in 8 bits; `alike`: whether channels are made as wide."""
         weight = numpy_helper.to_array(self._constants[layer.weight])
         axis = 0 if layer.operator == "Conv" else 1  # of the output's channels
         along = [-1 if position == axis else 1 for position in range(weight.ndim)]
         others = tuple(position for position in range(weight.ndim) if position != axis)
         outputs = self._scheme.outputs
-        gain = _gain(seen.outputs) if outputs else np.ones(weight.shape[axis], np.float32)
+        gain = _gain(seen.outputs) if outputs and alike else np.ones(weight.shape[axis], np.float32)
         wide = weight.astype(np.float32) * gain.reshape(along)
         kind = weight.dtype
 
@@ -236,7 +258,8 @@ class _Writer:
             whole = Grid.fitting((seen.outputs * gain[:, None]).ravel(), self._scheme.activations)
             levels = self._quantize(written.output[0], whole, kind)
             # what made the channels alike is taken back by the scales that they are read with
-            self._dequantize(levels, Grid(whole.element, whole.scale / gain, whole.zero), kind, layer.output, 1)
+            read = Grid(whole.element, whole.scale / gain, whole.zero) if alike else whole
+            self._dequantize(levels, read, kind, layer.output, 1 if alike else None)
 
     def _round(self, tensor: str, grid: Grid, kind: np.dtype[Any]) -> str:
         return self._dequantize(self._quantize(tensor, grid, kind), grid, kind, f"{tensor}.rounded", None)

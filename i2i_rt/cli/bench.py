@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend", help="comma-separated: all, auto, torch, torch-compile, onnxruntime, openvino, … "
         "(default: all; for video: auto)",
     )  # fmt: skip
-    parser.add_argument("--precision", help="comma-separated: all, fp32, bf16, fp16 (default: all; for video: auto)")
+    parser.add_argument(
+        "--precision", help="comma-separated: all, fp32, bf16, fp16, int8, fp8 (default: all; for video: auto)"
+    )
     parser.add_argument(
         "--threads", type=positive, help="CPU threads to compute with (default: the backend's own choice)"
     )

@@ -10,11 +10,12 @@ import pytest
 from onnx import TensorProto
 
 from i2i_rt.export import onnx as onnx_export
-from i2i_rt.export import qdq, sensitivity
+from i2i_rt.export import qdq, sensitivity, trace
 from i2i_rt.export.quantize import ROUNDED
 from i2i_rt.export.sensitivity import Step, search
-from i2i_rt.stages.table import load_stages
+from i2i_rt.stages.table import load_stages, stages_of
 from i2i_rt.testing import tiny_bundle
+from tests.capabilities import small_configurations
 
 FRAMES = {"frames": np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)}
 RANDOM = np.random.Generator(np.random.PCG64(1))
@@ -97,6 +98,37 @@ def test_channels_of_an_output_are_made_alike_and_taken_back(
     )
     error = np.linalg.norm(rounded - exact) / np.linalg.norm(exact - exact.mean())
     assert error < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("bicyclegan", "style_from_image"),  # sums and averages behind convolutions
+        ("unit-shared", "translate"),  # leaky ReLUs
+        ("pix2pix", "translate"),  # a bias that the exporter computes
+    ],
+)
+def test_layers_without_norms_behind_them_load_in_onnxruntime(tmp_path: Path, name: str, stage: str) -> None:
+    """Its integer kernels of other operators take one scale for all channels; all its optimisations are on."""
+    import onnxruntime
+
+    made = stages_of(name.partition("-")[0], small_configurations()[name]().networks)[stage]
+    onnx_export.build(made, tmp_path / "plain.onnx", precision="fp32", metadata={})
+    model = onnx.load(tmp_path / "plain.onnx")
+    inputs = {
+        tensor.name: RANDOM.integers(0, 256, array.shape).astype(array.dtype)
+        for tensor, array in zip(made.spec.inputs, trace.examples(made.spec), strict=True)
+        for array in [array.numpy()]
+    }
+    seen = qdq.calibrate(model, [inputs])
+    names = [layer.name for layer in qdq.layers(model) if layer.operator == "Conv"]
+    rounded = qdq.insert(model, seen, qdq.ONNXRUNTIME, names)
+    assert sum(node.op_type == "QuantizeLinear" for node in rounded.graph.node) > len(names)
+    exact, found = (
+        onnxruntime.InferenceSession(graph.SerializeToString()).run(None, inputs)[0].astype(float)
+        for graph in (model, rounded)
+    )
+    assert np.linalg.norm(found - exact) < 0.3 * np.linalg.norm(exact - exact.mean())
 
 
 @pytest.mark.parametrize("element", [TensorProto.UINT8, TensorProto.INT8], ids=["uint8", "int8"])
