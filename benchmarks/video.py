@@ -24,10 +24,11 @@ from i2i_rt.runtime.backends import Fused
 from i2i_rt.spec import LabelInfo
 from i2i_rt.translator import Translator
 from i2i_rt.video.intake import Intake, intake_of
+from i2i_rt.video.part import VideoOptions
 from i2i_rt.video.probe import probe
 from i2i_rt.video.reader import FrameReader
 from i2i_rt.video.sizes import MAX_PIXELS, Size, target_size
-from i2i_rt.video.translate import VideoOptions, translate_video
+from i2i_rt.video.translate import translate_video
 from i2i_rt.video.writer import VideoWriter
 
 RATIO_TARGET = 1.2  # pipeline / bare model

@@ -240,7 +240,8 @@ def drawn_style(exported: Exported) -> Style | None:
 
 def check_clip(exported: Exported, folder: Path) -> None:
     from i2i_rt.video.intake import intake_of
-    from i2i_rt.video.translate import VideoOptions, translate_video
+    from i2i_rt.video.part import VideoOptions
+    from i2i_rt.video.translate import translate_video
     from tests.video import clips
 
     if COLUMNS["video"](exported.model) is None:

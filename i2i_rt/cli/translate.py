@@ -37,11 +37,12 @@ from i2i_rt.style import StylePath
 from i2i_rt.translator import Translator
 from i2i_rt.video import inputs
 from i2i_rt.video.intake import Intake, intake_of
+from i2i_rt.video.part import VideoOptions
 from i2i_rt.video.probe import Clip
 from i2i_rt.video.report import Bar, print_still, print_video, progress_bar
 from i2i_rt.video.sizes import MAX_PIXELS, check_size, parse_size
 from i2i_rt.video.style_walk import StyleWalk
-from i2i_rt.video.translate import VideoOptions, VideoSummary, translate_video
+from i2i_rt.video.translate import VideoSummary, translate_video
 from i2i_rt.video.translate_stills import StillResult, translate_stills
 from i2i_rt.video.writer import Encoding
 

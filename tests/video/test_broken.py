@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from i2i_rt.errors import MediaError
+from i2i_rt.video.part import VideoOptions
 from i2i_rt.video.probe import probe
 from i2i_rt.video.reader import FrameReader
-from i2i_rt.video.translate import VideoOptions, translate_video
+from i2i_rt.video.translate import translate_video
 from tests.video.clips import FRAMES, RATE, frames_of, music_with_cover, number, sound_only, write_clip
 
 pytest.importorskip("av")

@@ -40,7 +40,7 @@ def damaged(content: bytes, fault: tuple[float, int, bytes, float]) -> bytes:
 @few
 @given(height=sides, width=sides, frames=st.integers(1, 3), batch=st.integers(1, 3))
 def test_videos_of_any_size(tmp_path: Path, height: int, width: int, frames: int, batch: int) -> None:
-    from i2i_rt.video.translate import VideoOptions
+    from i2i_rt.video.part import VideoOptions
 
     source, output = tmp_path / "in.mp4", tmp_path / "out.mp4"
     with VideoWriter(source, height, width) as writer:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from i2i_rt.errors import MediaError
+from i2i_rt.video.part import VideoOptions
 from i2i_rt.video.segments import FRAMES_PER_SEGMENT, Segments
-from i2i_rt.video.translate import VideoOptions, translate_video
+from i2i_rt.video.translate import translate_video
 from i2i_rt.video.writer import Encoding, VideoWriter
 from tests.video.clips import BITS, frames_of, number, picture, sound_packets, write_clip
 

@@ -11,8 +11,9 @@ import pytest
 from i2i_rt.errors import MediaError
 from i2i_rt.testing import FakeSession
 from i2i_rt.translator import Translator
+from i2i_rt.video.part import VideoOptions
 from i2i_rt.video.probe import probe
-from i2i_rt.video.translate import VideoOptions, translate_video
+from i2i_rt.video.translate import translate_video
 from i2i_rt.video.writer import Encoding, VideoWriter
 from tests.video.clips import COLOURS, FRAMES, HEIGHT, WIDTH, frames_of, number, patches, picture, write_clip
 
