@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,20 @@ def _layer(node: Any) -> str | None:
 def _converted(onnx_file: Path) -> Any:
     import openvino
 
-    return openvino.convert_model(io.BytesIO(inlined(onnx_file).SerializeToString()))
+    with _kept_logging():
+        return openvino.convert_model(io.BytesIO(inlined(onnx_file).SerializeToString()))
+
+
+@contextlib.contextmanager
+def _kept_logging() -> Iterator[None]:
+    """Puts the root logger back, which a conversion that fails leaves without warnings: everybody's, ours too."""
+    root = logging.getLogger()
+    level, handlers, filters = root.level, list(root.handlers), list(root.filters)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers, root.filters = handlers, filters
 
 
 def _save(model: Any, file: Path, metadata: Mapping[str, str]) -> None:

@@ -215,3 +215,22 @@ def test_pix2pix_unet_exports_with_image_statistics_and_fixed_dropout(tmp_path: 
 def test_verification_is_json_that_others_can_read(exported: Bundle) -> None:
     records = json.loads((exported.path / "verification.json").read_text())
     assert {"psnr_db", "ssim", "largest_difference", "colour_shift", "non_finite", "gate_db"} <= set(records[0])
+
+
+def test_graph_that_openvino_refuses_leaves_everybodys_warnings(tmp_path: Path) -> None:
+    """OpenVINO's converter sets the root logger to errors alone, and where it fails it leaves it so."""
+    import logging
+
+    import onnx
+
+    from i2i_rt.export import openvino
+
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    node = onnx.helper.make_node("Unheard", ["x"], ["y"], domain="of")
+    graph = onnx.helper.make_graph([node], "graph", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("of", 1)]), tmp_path / "x.onnx")
+    root = logging.getLogger()
+    before = root.level, list(root.handlers), list(root.filters)
+    with pytest.raises(Exception, match="Unheard"):
+        openvino.build(tmp_path / "x.onnx", tmp_path / "x.xml", metadata={})
+    assert (root.level, root.handlers, root.filters) == before
