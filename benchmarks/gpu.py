@@ -7,6 +7,7 @@ one that needs no GPU.
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -91,12 +92,36 @@ class Variant:
         mode: of the fused kernels.
         compiler: what goes through the function first.
         by_hand: whether it takes the formula that is written for the compiler, where there is one.
+        foreign: whether it is computed without PyTorch, so that its result has to be compared too.
     """
 
     name: str
     mode: Mode
     compiler: Literal["none", "default", "best"] = "none"
     by_hand: bool = False
+    foreign: bool = False
+
+    @property
+    def slow(self) -> bool:
+        """Whether it takes long before it runs."""
+        return self.compiler != "none" or self.foreign
+
+    def problem(self, dtype: torch.dtype) -> str | None:
+        """Says why nothing can be run so here in a dtype; None where it can."""
+        return None
+
+    def calls(
+        self, function: Callable[..., Any], inputs: Sequence[tuple[Any, ...]], weights: Sequence[int] = ()
+    ) -> list[Callable[[], Any]]:
+        """Gives a call of the function for each of several arguments of the same shapes.
+
+        Args:
+            function: of tensors.
+            inputs: its arguments, again and again.
+            weights: positions of those that a network has as constants; a compiler of whole networks may use that.
+        """
+        run = self.prepared(function)
+        return [partial(run, *given) for given in inputs]
 
     def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Gives the function as this variant runs it."""

@@ -30,6 +30,7 @@ class Case:
         moved: bytes that the operator has to move, from its arguments and its result in a 2-byte dtype.
         macs: multiply-accumulates, where these take longer.
         by_hand: the same in the form that suits torch.compile best, where `run` in plain PyTorch does not.
+        weights: positions of the arguments that a network has as constants.
     """
 
     operator: str
@@ -39,6 +40,7 @@ class Case:
     moved: int
     macs: int = 0
     by_hand: Callable[..., Any] | None = None
+    weights: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:
@@ -74,7 +76,7 @@ def norm(place: str, shape: tuple[int, int, int, int], *, slope: float, residual
 
     # statistics first: what is normalised is read twice
     moved = 2 * (size * (3 if residual else 2) + written)
-    return Case("norm_act", place, make, run, moved, by_hand=by_hand)
+    return Case("norm_act", place, make, run, moved, by_hand=by_hand, weights=(1, 2))
 
 
 def epilogue(place: str, shape: tuple[int, int, int, int]) -> Case:
@@ -89,7 +91,7 @@ def epilogue(place: str, shape: tuple[int, int, int, int]) -> Case:
     def run(x: Tensor, bias: Tensor, noise: Tensor, strength: Tensor, skip: Tensor) -> Tensor:
         return kernels.conv_epilogue(x, bias, noise=noise, strength=strength, residual=skip, doubled=True)
 
-    return Case("conv_epilogue", place, make, run, 2 * 9 * math.prod(shape) // 4)
+    return Case("conv_epilogue", place, make, run, 2 * 9 * math.prod(shape) // 4, weights=(1, 3))
 
 
 def blurred(place: str, shape: tuple[int, int, int, int]) -> Case:
@@ -106,7 +108,7 @@ def blurred(place: str, shape: tuple[int, int, int, int]) -> Case:
         return kernels.blur_epilogue(x, kernel, (1, 1), bias, noise=noise, strength=strength, scale=scale)
 
     moved = 2 * batch * channels * (height * width + (height - 1) * (width - 1))
-    return Case("blur_epilogue", place, make, run, moved)
+    return Case("blur_epilogue", place, make, run, moved, weights=(1, 2, 4))
 
 
 def pooled(place: str, shape: tuple[int, int, int, int]) -> Case:
@@ -118,7 +120,7 @@ def pooled(place: str, shape: tuple[int, int, int, int]) -> Case:
     def run(x: Tensor, kernel: Tensor) -> Tensor:
         return kernels.blur(x, kernel, (1, 1), stride=2, reflect=True)
 
-    return Case("blur_epilogue", place, make, run, 2 * 5 * math.prod(shape) // 4)
+    return Case("blur_epilogue", place, make, run, 2 * 5 * math.prod(shape) // 4, weights=(1,))
 
 
 def folded(place: str, out_channels: int, channels: int) -> Case:
@@ -134,7 +136,7 @@ def folded(place: str, out_channels: int, channels: int) -> Case:
 
     weights, pixels = 9 * out_channels * channels, side * side
     moved = 2 * (3 * weights + pixels * (channels + out_channels))
-    return Case("modulated_weights", place, make, run, moved, weights * pixels)
+    return Case("modulated_weights", place, make, run, moved, weights * pixels, weights=(1,))
 
 
 def table(place: str, shape: tuple[int, int, int, int]) -> Case:
@@ -162,7 +164,7 @@ def hidden(place: str, shape: tuple[int, int, int, int]) -> Case:
         return kernels.spade_hidden(labels, None, columns, bias)
 
     moved = batch * height * width + 2 * channels * (batch * height * width + 9 * SYMBOLS)
-    return Case("spade_hidden", place, make, run, moved)
+    return Case("spade_hidden", place, make, run, moved, weights=(1, 2))
 
 
 def borders(place: str, shape: tuple[int, int, int, int]) -> Case:
@@ -189,7 +191,7 @@ def borders(place: str, shape: tuple[int, int, int, int]) -> Case:
     listed = pixels - batch * rows * columns * (BLOCK_PX - 4) ** 2
     weights = 9 * depth * 2 * channels
     moved = 2 * (2 * pixels * channels + listed * depth + weights + pixels) + 4 * listed
-    return Case("spade_boundary_conv", place, make, run, moved, weights * listed)
+    return Case("spade_boundary_conv", place, make, run, moved, weights * listed, weights=(2, 3, 4))
 
 
 def modulated(place: str, shape: tuple[int, int, int, int]) -> Case:
@@ -209,7 +211,7 @@ def modulated(place: str, shape: tuple[int, int, int, int]) -> Case:
     pixels = batch * height * width
     weights = 9 * depth * 2 * channels
     moved = 2 * (2 * pixels * channels + pixels * depth + weights)
-    return Case("spade_conv_modulate", place, make, run, moved, weights * pixels)
+    return Case("spade_conv_modulate", place, make, run, moved, weights * pixels, weights=(2, 3, 4))
 
 
 def frames_in(place: str, shape: tuple[int, int, int]) -> Case:

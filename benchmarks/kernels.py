@@ -1,12 +1,13 @@
-"""Every fused operator on this GPU: its time, how close it is to the GPU's own limits, and what PyTorch needs for it.
+"""Every fused operator on this GPU: its time, how close it is to the GPU's own limits, and what others need for it.
 
     i2i-rt bench kernels
     i2i-rt bench kernels --quick -o somewhere/
-    i2i-rt bench kernels --plan            # operators, shapes and bytes; no GPU is needed
+    i2i-rt bench kernels --plan            # operators, shapes, bytes and columns; no GPU is needed
 
 Calls are recorded in CUDA graphs, with inputs in turn from more memory than the L2 cache has, and timed by events.
-A result is compared with PyTorch's in float32 first; a wrong one has no time. Bandwidth is told only where a call
-moves more than twice what L2 holds.
+Beside each stand plain PyTorch, torch.compile as it comes and in its fair best form and, where it is installed,
+TensorRT. A result is compared with PyTorch's in float32 first; a wrong one has no time. Bandwidth is told only where a
+call moves more than twice what L2 holds.
 """
 
 import math
@@ -38,11 +39,12 @@ from i2i_rt.benchmarks.kernel_cases import CASES, Arguments, Case
 from i2i_rt.benchmarks.measure import Rule, Timing
 from i2i_rt.benchmarks.report import FORMAT_VERSION, markdown_table
 from i2i_rt.benchmarks.roofline import Rates
+from i2i_rt.benchmarks.tensorrt_operator import TENSORRT
 from i2i_rt.bundle import write_json
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.fused import TOLERANCES, relative_error
 
-VARIANTS = (OURS, EAGER, COMPILED, BEST)
+VARIANTS = (OURS, EAGER, COMPILED, BEST, TENSORRT)
 MOST_INPUTS = 512  # that take turns
 MOST_BYTES = 8 << 30  # of all inputs of a case
 
@@ -70,6 +72,8 @@ class KernelReport:
     environment: Mapping[str, Any]
     rates: Rates
     rows: tuple[KernelRow, ...]
+    columns: tuple[str, ...]  # what each was compared with
+    missing: Mapping[str, str] = field(default_factory=dict)  # column -> why nothing was measured for it here
 
     def write(self, folder: Path, name: str = "kernels") -> tuple[Path, Path]:
         """Writes `<name>.json` and `<name>.md`; gives their paths."""
@@ -85,17 +89,21 @@ class KernelReport:
             f"Measured {self.rule}. Times are the GPU's, of calls in CUDA graphs; no outlier is left out. "
             f"In this run a copy moved {self.rates.terabytes:.2f} TB/s, and a matrix product did "
             f"{self.rates.tflops:.0f} TFLOP/s.",
-            markdown_table(table(self.rows)),
+            markdown_table(table(self.rows, self.columns)),
         ]
-        notes = [f"- {row.operator}, {row.place}: {row.note}" for row in self.rows if row.note]
+        notes = [f"- {line}" for line in self.notes()]
         parts += ["\n".join(notes)] if notes else []
         stamp = [["", ""], *([name, str(value)] for name, value in self.environment.items())]
         return "\n\n".join([*parts, "## Machine", markdown_table(stamp)]) + "\n"
 
+    def notes(self) -> list[str]:
+        """Says what is missing in the table, and why."""
+        columns = [f"{name}: not measured: {why}" for name, why in self.missing.items()]
+        return [*columns, *(f"{row.operator}, {row.place}: {row.note}" for row in self.rows if row.note)]
 
-def table(rows: Sequence[KernelRow]) -> list[list[str]]:
-    """Gives the rows as text with a header."""
-    names = list(dict.fromkeys(name for row in rows for name in row.ratios))
+
+def table(rows: Sequence[KernelRow], names: Sequence[str]) -> list[list[str]]:
+    """Gives the rows as text with a header; `names` are those of what was compared."""
     lines = [
         ["operator", "where", "us", "MB", "TB/s", "of the copy", "of the product", *(f"x {name}" for name in names)]
     ]
@@ -111,7 +119,7 @@ def table(rows: Sequence[KernelRow]) -> list[list[str]]:
                 f"{row.moved / seconds / 1e12:.2f}" if seconds and told else "in L2" if row.in_l2 else "",
                 "" if row.bandwidth_share is None else f"{row.bandwidth_share:.0%}",
                 "" if row.product_share is None else f"{row.product_share:.0%}",
-                *(f"{row.ratios[name]:.2f}" if name in row.ratios else "" for name in names),
+                *(f"{row.ratios[name]:.2f}" if name in row.ratios else "-" for name in names),
             ]
         )
     return lines
@@ -144,13 +152,16 @@ def measure(
     """Measures the operators; `out_of_time` is asked before each compiled variant, which can take a minute."""
     stamp = environment()
     problems = fused.trust(device)
+    missing = {variant.name: why for variant in variants if (why := variant.problem(dtype)) is not None}
+    columns = tuple(variant.name for variant in variants[1:])
+    variants = [variant for variant in variants if variant.name not in missing]
     rates = rates or measured_rates(clock, device)
     rows = []
     for number, case in enumerate(cases, 1):
         progress(f"{number} of {len(cases)}: {case.label}")
         rows.append(_row(case, device, clock, rule, variants, dtype, rates, problems.get(case.operator), out_of_time))
         free()
-    return KernelReport(str(rule), stamp, rates, tuple(rows))
+    return KernelReport(str(rule), stamp, rates, tuple(rows), columns, missing)
 
 
 def _row(
@@ -170,26 +181,21 @@ def _row(
     torch.manual_seed(0)
     try:
         first = case.make(device, dtype)
-        error = _error(case, first)
+        error = _error(case, first, OURS.prepared(case.run)(*first))
         row = replace(row, error=error)
         if not error <= TOLERANCES[dtype]:
             return replace(row, note=f"wrong: its relative error is {error:.1e}; {TOLERANCES[dtype]:.0e} is allowed")
         inputs = _inputs(case, first, device, dtype)
-        samples, notes = _samples(case, inputs, clock, variants, out_of_time)
+        samples, notes = _samples(case, inputs, clock, variants, TOLERANCES[dtype], out_of_time)
         timings = take_turns(samples, rule)
     except (RuntimeError, ImportError) as error:  # out of memory, or what a compiler or driver says in its own way
         return replace(row, note=first_line(error))
     return _finished(replace(row, note="; ".join(notes)), timings, rates, l2_bytes(device))
 
 
-def _error(case: Case, arguments: Arguments) -> float:
-    """Compares the kernel with plain PyTorch on the same values in float32."""
-    wide = tuple(_widened(value) for value in arguments)
-    with torch.inference_mode():
-        with fused.mode("auto"):
-            actual = case.run(*arguments)
-        with fused.mode("off"):
-            expected = case.run(*wide)
+def _error(case: Case, arguments: Arguments, actual: Tensor) -> float:
+    """Compares a result with plain PyTorch's on the same values in float32."""
+    expected = EAGER.prepared(case.run)(*map(_widened, arguments))
     return relative_error(actual, expected)
 
 
@@ -211,19 +217,24 @@ def _samples(
     inputs: Sequence[Arguments],
     clock: Clock,
     variants: Sequence[Variant],
+    tolerance: float,
     out_of_time: Callable[[], bool],
 ) -> tuple[dict[str, Sample], list[str]]:
     """Gives what samples each variant, and why others cannot be; the first variant must be possible."""
     samples: dict[str, Sample] = {}
     notes = []
     for variant in variants:
-        if variant.compiler != "none" and out_of_time():
+        if variant.slow and out_of_time():
             notes.append(f"no time was left for {variant.name}")
             continue
         function = case.by_hand if variant.by_hand and case.by_hand is not None else case.run
         try:
-            run = variant.prepared(function)
-            samples[variant.name] = clock([lambda run=run, given=given: run(*given) for given in inputs])  # type: ignore[misc]
+            calls = variant.calls(function, inputs, case.weights)
+            error = _error(case, inputs[0], calls[0]()) if variant.foreign else 0.0
+            if not error <= tolerance:
+                notes.append(f"{variant.name} is wrong: its relative error is {error:.1e}; {tolerance:.0e} is allowed")
+                continue
+            samples[variant.name] = clock(calls)
         except Exception as error:  # a compiler fails in its own ways, and is only a baseline
             if variant is variants[0]:
                 raise

@@ -97,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _kernels(arguments: argparse.Namespace) -> int:
+    import torch
+
     from i2i_rt.benchmarks import gpu, kernels
     from i2i_rt.benchmarks.roofline import Rates
 
@@ -104,6 +106,10 @@ def _kernels(arguments: argparse.Namespace) -> int:
         rates = Rates()
         print(f"at {rates.tflops:.0f} TFLOP/s and {rates.terabytes:.1f} TB/s, in bf16:")
         _print_table(kernels.plan(rates))
+        print(f"\neach is compared with {', '.join(variant.name for variant in kernels.VARIANTS[1:])}")
+        for variant in kernels.VARIANTS:
+            if (problem := variant.problem(torch.bfloat16)) is not None:
+                print(f"- {variant.name}: not here: {problem}")
         return 0
     folder = Path(arguments.output or "bench-kernels")
     if folder.is_file():
@@ -113,10 +119,9 @@ def _kernels(arguments: argparse.Namespace) -> int:
     with _progress() as progress:
         report = kernels.measure(device, gpu.graph_clock, rule, progress=progress)
     print(f"measured {report.rule}; a copy moves {report.rates.terabytes:.2f} TB/s")
-    _print_table(kernels.table(report.rows))
-    for row in report.rows:
-        if row.note:
-            print(f"- {row.operator}, {row.place}: {row.note}")
+    _print_table(kernels.table(report.rows, report.columns))
+    for line in report.notes():
+        print(f"- {line}")
     print(f"\nwrote {', '.join(map(str, report.write(folder)))}")
     return 1 if any(row.note.startswith("wrong") for row in report.rows) else 0
 

@@ -43,12 +43,13 @@ def again(key: ArtifactKey) -> ArtifactKey:
     )
 
 
-def build(graph: Path, key: ArtifactKey) -> bytes:
+def build(graph: Path, key: ArtifactKey, *, any_layout: bool = False) -> bytes:
     """Builds an engine on the GPU in use.
 
     Args:
         graph: the ONNX file, as `i2i_rt.export.tensorrt_graph` prepares it.
         key: what to build.
+        any_layout: lets TensorRT choose the layout of feature maps that go in and come out; all are in planes if not.
 
     Raises:
         UnsupportedError: where TensorRT does not take the graph, or finds no way to compute it.
@@ -64,6 +65,11 @@ def build(graph: Path, key: ArtifactKey) -> bytes:
     if not parser.parse_from_file(str(graph)):
         errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise UnsupportedError(f"TensorRT {trt.__version__} does not take {graph.name}: {'; '.join(errors[:3])}")
+    if any_layout:
+        for index in range(network.num_inputs):
+            _free_layout(network.get_input(index))
+        for index in range(network.num_outputs):
+            _free_layout(network.get_output(index))
     config = builder.create_builder_config()
     config.builder_optimization_level = int(key.options[LEVEL])
     if key.options[WORKSPACE] != ALL_MEMORY:
@@ -79,6 +85,14 @@ def build(graph: Path, key: ArtifactKey) -> bytes:
     if engine is None:
         raise UnsupportedError(f"TensorRT {trt.__version__} cannot build {graph.name}: {messages.worst()}")
     return bytes(engine)
+
+
+def _free_layout(tensor: "trt.ITensor") -> None:
+    """Allows channels last beside planes, where that is dense: in 16 bits and multiples of 8 channels."""
+    import tensorrt as trt
+
+    if tensor.dtype in (trt.DataType.HALF, trt.DataType.BF16) and len(tensor.shape) == 4 and tensor.shape[1] % 8 == 0:
+        tensor.allowed_formats = 1 << int(trt.TensorFormat.LINEAR) | 1 << int(trt.TensorFormat.HWC8)
 
 
 def _add_profile(builder: "trt.Builder", config: "trt.IBuilderConfig", shapes: dict[str, list[list[int]]]) -> None:

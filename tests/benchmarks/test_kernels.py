@@ -122,7 +122,7 @@ def test_shares_are_of_what_bounds_the_kernel_and_never_of_a_cache(
     assert done.bandwidth_share == (None if bandwidth is None else pytest.approx(bandwidth))
     assert done.product_share == (None if product is None else pytest.approx(product))
     assert done.ratios["eager"] == pytest.approx(2)
-    assert ("in L2" in str(kernels.table([done]))) == done.in_l2
+    assert ("in L2" in str(kernels.table([done], ["eager"]))) == done.in_l2
 
 
 def test_inputs_take_turns_until_none_is_left_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:

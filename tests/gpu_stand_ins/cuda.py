@@ -1,5 +1,7 @@
 """Stands in for CuPy: arrays that know their address, streams that capture what is launched on them."""
 
+import ctypes
+import math
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -49,6 +51,14 @@ class ndarray:
 
     def __setitem__(self, index: Any, other: "ndarray") -> None:
         self.values[index] = other.values
+
+
+def array_at(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Gives what lies at an address: one of the arrays above, or a tensor that PyTorch has there."""
+    if address in MEMORY:
+        return MEMORY[address].values
+    size = math.prod(shape) * dtype.itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)
 
 
 class Graph:

@@ -2,15 +2,16 @@
 
 import enum
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
 
-from tests.gpu_stand_ins.cuda import MEMORY, STREAMS
+from tests.gpu_stand_ins.cuda import MEMORY, STREAMS, array_at
 
 __version__ = "11.4.0.106"
 Shape = Sequence[int]
@@ -48,6 +49,15 @@ class ExecutionContextAllocationStrategy(enum.IntEnum):
     USER_MANAGED = 2
 
 
+class DataType(enum.IntEnum):
+    FLOAT, HALF, INT32, UINT8, INT64, BF16 = range(6)
+
+
+class TensorFormat(enum.IntEnum):
+    LINEAR = 0
+    HWC8 = 3
+
+
 class IHostMemory:
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -56,10 +66,41 @@ class IHostMemory:
         return self.content
 
 
+class ITensor:
+    """An input or output of a network.
+
+    Attributes:
+        allowed_formats: a bit for each layout; of several this builder chooses the last.
+    """
+
+    def __init__(self, described: ValueInfoProto) -> None:
+        kind = described.type.tensor_type
+        self.name = described.name
+        self.dtype = TYPES[kind.elem_type]
+        self.shape = tuple(axis.dim_value or -1 for axis in kind.shape.dim)
+        self.allowed_formats = 1 << TensorFormat.LINEAR
+
+
 class INetworkDefinition:
     def __init__(self, flags: int) -> None:
         assert flags & 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED
         self.model: ModelProto | None = None
+        self.inputs: list[ITensor] = []
+        self.outputs: list[ITensor] = []
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.outputs)
+
+    def get_input(self, index: int) -> ITensor:
+        return self.inputs[index]
+
+    def get_output(self, index: int) -> ITensor:
+        return self.outputs[index]
 
 
 class ParserError:
@@ -83,10 +124,14 @@ class OnnxParser:
 
     def parse_from_file(self, model: str) -> bool:
         try:
-            self._network.model = onnx.load(model)
+            parsed = onnx.load(model)
+            self._network.inputs, self._network.outputs = (
+                [ITensor(described) for described in ends] for ends in (parsed.graph.input, parsed.graph.output)
+            )
         except Exception as error:
             self._errors.append(ParserError(f"In node -1: {type(error).__name__}"))
             return False
+        self._network.model = parsed
         return True
 
 
@@ -151,8 +196,9 @@ class Builder:
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
         assert network.model is not None
-        for tensor in network.model.graph.input:
-            if not all(tensor.name in profile.shapes for profile in config.profiles):
+        for tensor in network.inputs:
+            fixed = -1 not in tensor.shape
+            if not (config.profiles or fixed) or not all(tensor.name in entry.shapes for entry in config.profiles):
                 self._logger.log(ILogger.ERROR, f"{tensor.name} has no shape in a profile")
                 return None
         header = {
@@ -161,9 +207,13 @@ class Builder:
             "level": config.builder_optimization_level,
             "tf32": BuilderFlag.TF32 not in config.cleared,
             "limits": config.limits,
+            "formats": {
+                tensor.name: max(layout for layout in TensorFormat if tensor.allowed_formats & 1 << layout)
+                for tensor in (*network.inputs, *network.outputs)
+            },
         }
-        outputs = [tensor.name for tensor in network.model.graph.output]
-        builds.append({**header, "cache": config.cache.content, "outputs": outputs})
+        outputs = [tensor.name for tensor in network.outputs]
+        builds.append({**header, "cache": config.cache.content, "outputs": outputs, "model": network.model})
         config.cache = ITimingCache(config.cache.content + b"measured;")
         return IHostMemory(json.dumps(header).encode() + b"\n" + network.model.SerializeToString())
 
@@ -189,7 +239,7 @@ class ICudaEngine:
     def __init__(self, header: dict[str, Any], model: ModelProto) -> None:
         import onnxruntime
 
-        self.profiles = header["profiles"]
+        self.profiles, self._formats = header["profiles"], header["formats"]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self.graph = onnxruntime.InferenceSession(
@@ -206,18 +256,31 @@ class ICudaEngine:
         shapes: list[list[int]] = self.profiles[profile_index][name]
         return shapes
 
-    def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> "IExecutionContext":
-        assert strategy is ExecutionContextAllocationStrategy.USER_MANAGED
-        return IExecutionContext(self)
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.inputs) + len(self.outputs)
+
+    def get_tensor_name(self, index: int) -> str:
+        return (*self.inputs, *self.outputs)[index]
+
+    def get_tensor_format(self, name: str) -> TensorFormat:
+        return TensorFormat(self._formats[name])
+
+    def create_execution_context(
+        self, strategy: ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy.STATIC
+    ) -> "IExecutionContext":
+        return IExecutionContext(self, strategy)
 
 
 class IExecutionContext:
-    def __init__(self, engine: ICudaEngine) -> None:
+    def __init__(self, engine: ICudaEngine, strategy: ExecutionContextAllocationStrategy) -> None:
         self._engine = engine
         self._profile = 0
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        ends = (*engine.graph.get_inputs(), *engine.graph.get_outputs())
+        # those that are fixed in the graph
+        self._shapes = {end.name: tuple(end.shape) for end in ends if all(isinstance(side, int) for side in end.shape)}
         self._addresses: dict[str, int] = {}
-        self._memory = 0
+        self._memory = 0 if strategy is ExecutionContextAllocationStrategy.USER_MANAGED else math.inf
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         assert stream_handle in STREAMS
@@ -233,8 +296,8 @@ class IExecutionContext:
     def infer_shapes(self) -> list[str]:
         missing = [name for name in self._engine.inputs if name not in self._shapes]
         if not missing:
-            kinds = {tensor.name: tensor.type for tensor in self._engine.graph.get_inputs()}
-            zeros = {name: np.zeros(shape, NUMPY[kinds[name]]) for name, shape in self._shapes.items()}
+            inputs = self._engine.graph.get_inputs()
+            zeros = {tensor.name: np.zeros(self._shapes[tensor.name], NUMPY[tensor.type]) for tensor in inputs}
             results = self._engine.graph.run(self._engine.outputs, zeros)
             self._shapes |= {name: array.shape for name, array in zip(self._engine.outputs, results, strict=True)}
         return missing
@@ -256,16 +319,34 @@ class IExecutionContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         if self._memory < self.update_device_memory_size_for_shapes():
             return False
-        STREAMS[stream_handle].submit(self._execute)
+        addresses = dict(self._addresses)  # a captured run keeps them
+        STREAMS[stream_handle].submit(lambda: self._execute(addresses))
         return True
 
-    def _execute(self) -> None:
-        inputs = {name: MEMORY[self._addresses[name]].values for name in self._engine.inputs}
-        results = self._engine.graph.run(self._engine.outputs, inputs)
+    def _execute(self, addresses: dict[str, int]) -> None:
+        kinds = {end.name: end.type for end in (*self._engine.graph.get_inputs(), *self._engine.graph.get_outputs())}
+        arrays = {name: self._array(name, addresses[name], np.dtype(NUMPY[kind])) for name, kind in kinds.items()}
+        results = self._engine.graph.run(self._engine.outputs, {name: arrays[name] for name in self._engine.inputs})
         for name, array in zip(self._engine.outputs, results, strict=True):
-            MEMORY[self._addresses[name]].values[...] = array
+            arrays[name][...] = array
+
+    def _array(self, name: str, address: int, dtype: np.dtype[Any]) -> np.ndarray:
+        """Gives what lies at a tensor's address, with the axes in the graph's order."""
+        shape = self._shapes[name]
+        if self._engine.get_tensor_format(name) is TensorFormat.LINEAR:
+            return array_at(address, shape, dtype)
+        batch, channels, height, width = shape
+        return array_at(address, (batch, height, width, channels), dtype).transpose(0, 3, 1, 2)
 
 
+TYPES = {
+    TensorProto.FLOAT: DataType.FLOAT,
+    TensorProto.FLOAT16: DataType.HALF,
+    TensorProto.BFLOAT16: DataType.BF16,
+    TensorProto.INT32: DataType.INT32,
+    TensorProto.INT64: DataType.INT64,
+    TensorProto.UINT8: DataType.UINT8,
+}
 NUMPY = {
     "tensor(uint8)": np.uint8,
     "tensor(float)": np.float32,

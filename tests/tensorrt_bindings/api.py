@@ -20,8 +20,9 @@ from tests.tensorrt_bindings.bindings import VERSIONS, download
 FILE = Path(__file__).with_name("api.json")
 CLASSES = (
     "Builder", "BuilderFlag", "DataType", "ExecutionContextAllocationStrategy", "IBuilderConfig", "ICudaEngine",
-    "IExecutionContext", "IHostMemory", "ILogger", "INetworkDefinition", "IOptimizationProfile", "ITimingCache",
-    "MemoryPoolType", "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime", "TensorFormat",
+    "IExecutionContext", "IHostMemory", "ILogger", "INetworkDefinition", "IOptimizationProfile", "ITensor",
+    "ITimingCache", "MemoryPoolType", "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime",
+    "TensorFormat",
 )  # fmt: skip
 PLUGIN_CLASSES = (
     "AutoTuneCombination", "KernelLaunchParams", "ShapeExpr", "ShapeExprs", "SymInt32", "SymIntExprs", "TensorDesc",
