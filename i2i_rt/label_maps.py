@@ -1,6 +1,8 @@
 """Label maps and instance maps from files: read, checked against a system's classes, resized, shown in colour."""
 
+import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -22,10 +24,16 @@ def read_labels(file: str | Path, labels: LabelInfo) -> np.ndarray:
         MediaError: where the file cannot be read, or is no label map.
         I2IError: where a value or a colour belongs to no class; it names the first place.
     """
-    values = _read(Path(file))
-    if values.ndim == 3:
-        return _from_colours(values, labels, str(file))
-    return check_labels(values, labels, str(file))
+    return _labels(_read(Path(file)), labels, str(file))
+
+
+def decode_labels(content: bytes, labels: LabelInfo, name: str) -> np.ndarray:
+    """Gives the label map in a PNG file's bytes as `read_labels` does; `name` is for its errors."""
+    return _labels(_values(io.BytesIO(content), name, formats=["PNG"]), labels, name)
+
+
+def _labels(values: np.ndarray, labels: LabelInfo, name: str) -> np.ndarray:
+    return _from_colours(values, labels, name) if values.ndim == 3 else check_labels(values, labels, name)
 
 
 def read_instances(file: str | Path) -> np.ndarray:
@@ -44,21 +52,25 @@ def _read(file: Path) -> np.ndarray:
     """Gives `[H, W]` integers, or `[H, W, 3]` uint8 of a colour picture."""
     if not file.is_file():
         raise MediaError(f"there is no file {file}")
+    return _values(file, str(file))
+
+
+def _values(source: Path | BinaryIO, name: str, formats: list[str] | None = None) -> np.ndarray:
     try:
-        if file.suffix == ".npy":
-            values = np.load(file, allow_pickle=False)
+        if isinstance(source, Path) and source.suffix == ".npy":
+            values = np.load(source, allow_pickle=False)
         else:
-            with Image.open(file) as picture:
+            with Image.open(source, formats=formats) as picture:
                 if picture.mode in ("RGB", "RGBA"):
                     return np.asarray(picture.convert("RGB"))
                 values = np.asarray(picture)
-    except (OSError, ValueError, UnidentifiedImageError, EOFError) as error:
-        raise MediaError(f"{file} cannot be read as a label map: {error}") from error
+    except (OSError, ValueError, UnidentifiedImageError, EOFError, SyntaxError) as error:
+        raise MediaError(f"{name} cannot be read as a label map: {error}") from error
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer) or 0 in values.shape:
         raise MediaError(
-            f"{file} has {values.dtype} of shape {list(values.shape)}; a label map has integers, [height, width]"
+            f"{name} has {values.dtype} of shape {list(values.shape)}; a label map has integers, [height, width]"
         )
     return np.asarray(values)
 

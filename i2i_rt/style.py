@@ -103,7 +103,7 @@ class StyleMaker:
         _ = self.info
         self.check_request(domain, image=True)
         inputs = {"reference": self._prepared(image)[None]}
-        if self._needs_domain("style_from_image"):
+        if self.needs_domain("style_from_image"):
             inputs["domain"] = np.array([self.domain_index(domain)], np.int64)
         where = self._domain_words("as", domain)
         return self._style(self._run("style_from_image", inputs)[0], f"from a picture{where}")
@@ -211,7 +211,7 @@ class StyleMaker:
         if not image and self.info.prior == "fitted":
             self._fitted(domain)
         stage = "style_from_image" if image else "style_from_noise"
-        if domain is None and self._needs_domain(stage):
+        if domain is None and self.needs_domain(stage):
             self.domain_index(None)
 
     def domain_index(self, domain: str | None) -> int:
@@ -242,7 +242,7 @@ class StyleMaker:
         spec = self._bundle.stages["style_from_noise"]
         noise = random.standard_normal((count, spec.inputs[0].axes[1].size or 0)).astype(np.float32)
         inputs = {"noise": noise}
-        if self._needs_domain("style_from_noise"):
+        if self.needs_domain("style_from_noise"):
             inputs["domain"] = np.full(count, self.domain_index(domain), np.int64)
         return self._run("style_from_noise", inputs)
 
@@ -264,7 +264,8 @@ class StyleMaker:
     def _fitted_name(self, domain: str | None) -> str:
         return "all" if domain is None else self.info.domains[self.domain_index(domain)]
 
-    def _needs_domain(self, stage: str) -> bool:
+    def needs_domain(self, stage: str) -> bool:
+        """Says whether the bundle has a stage, and it asks for a target domain."""
         spec = self._bundle.stages.get(stage)
         return spec is not None and any(tensor.name == "domain" for tensor in spec.inputs)
 

@@ -99,6 +99,13 @@ class Translator:
         """The height and width of frames that the model is bound to; None where it takes any."""
         return self._spec.fixed_size
 
+    def fork(self) -> "Translator":
+        """Gives a translator for another video in the same session, with a current style and label maps of its own."""
+        other = Translator(self.session, self.reason, self.bundle)
+        if self.bundle is not None and self.bundle.style is not None:
+            other.styles = self.styles  # it knows the hash of the weights, which takes long to compute
+        return other
+
     def style(self, *, image: np.ndarray | None = None, seed: int | None = None, domain: str | None = None) -> Style:
         """Makes a style: of a picture (RGB `[H, W, 3]`, uint8), drawn with a seed, or, given neither, the mean.
 

@@ -17,7 +17,8 @@ class Execution:
         backend, precision: of that session.
         threads: CPU threads that it computes with; None: the backend's own choice.
         cache_size: style codes that are kept.
-        idle_s: seconds after which a stream that sends nothing is forgotten.
+        idle_s: seconds after which a stream that sends nothing is forgotten; as long an open one holds back the
+            server's end.
     """
 
     bundle: str
@@ -26,7 +27,7 @@ class Execution:
     precision: str = "auto"
     threads: int | None = None
     cache_size: int = 256
-    idle_s: float = 10.0
+    idle_s: float = 5.0
 
     def to_text(self) -> str:
         """Gives the value of the config's parameter."""

@@ -54,8 +54,11 @@ class Limits:
                 raise I2IError(f"{tensor.name} has shape {list(shape)}; it must be [{wanted}]")
             if axis.name == "N" and length > self.batch:
                 raise I2IError(f"{tensor.name} has a batch of {length}; the server takes up to {self.batch}")
-            if axis.name in ("H", "W"):
-                sides[axis.name] = whole
+            if axis.name == "bytes" and length > self.file_bytes:
+                raise I2IError(f"{tensor.name} has {length} bytes; the server takes up to {self.file_bytes}")
+            # a picture beside the frames has sides of its own, such as reference_H
+            if (side := axis.name.rpartition("_")[2]) in ("H", "W"):
+                sides[side] = whole
             if axis.size is None and (whole % axis.multiple or whole < axis.low):
                 raise I2IError(
                     f"{tensor.name} has shape {list(shape)}; its {axis.name} must be a multiple of {axis.multiple} "

@@ -23,6 +23,7 @@ from i2i_rt.serving.config import (
     Queue,
     add_dynamic_batching,
     add_instances,
+    add_sequences,
     add_warm_up,
     new_config,
     read_config,
@@ -32,6 +33,7 @@ from i2i_rt.serving.config import (
 )
 from i2i_rt.serving.execution import Execution
 from i2i_rt.serving.limits import Limits
+from i2i_rt.serving.models import served_models
 from i2i_rt.serving.served import ServedModel
 from i2i_rt.spec import StageSpec
 
@@ -45,6 +47,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "code"))
 
 from i2i_rt.serving.backend.{module} import {name} as TritonPythonModel
 """
+STREAMS = 64  # videos at once; those beyond wait until one ends
 WARM_UP_SIDE = 64  # pixels of the picture that warms a model up, where its graph takes that
 
 
@@ -168,45 +171,31 @@ def write_models(folder: Path, name: str, bundle: Bundle, run: Execution, limits
         run: how.
         limits: what the models refuse.
     """
-    models: list[ServedModel] = []
-    if run.stages == "session":
-        models.append(_write_stage(folder, served_stage(name, bundle, bundle.main_stage, run.precision, limits), run))
+    models = served_models(name, bundle, run.precision, limits)
+    if run.stages == "server":
+        models = [model for model in models if model.kind != "stage"]
+    for model in models:
+        _write_model(folder, model, run)
     return models
 
 
-def served_stage(name: str, bundle: Bundle, stage: str, precision: str, limits: Limits) -> ServedModel:
-    """Gives the description of the model that is one of a bundle's stages."""
-    return ServedModel(
-        f"{name}-{stage}",
-        "stage",
-        name,
-        bundle.system,
-        bundle.weights_sha256(),
-        precision,
-        bundle.stages[stage],
-        limits,
-        (),
-        bundle.style,
-        bundle.labels,
-    )
-
-
-def _write_stage(folder: Path, model: ServedModel, run: Execution) -> ServedModel:
-    config = new_config(model)
+def _write_model(folder: Path, served: ServedModel, run: Execution) -> None:
+    """Writes a model that a class of `i2i_rt.serving.backend` runs."""
+    target = folder / served.name
+    config = new_config(served)
     set_parameter(config, execution.PARAMETER, run.to_text())
-    add_instances(config)
-    add_dynamic_batching(config, Queue())
-    add_warm_up(config, folder / model.name, "picture", warm_up_inputs(model.spec))
-    _write_model(folder, config, "stage", "StageModel")
-    return model
-
-
-def _write_model(folder: Path, config: object, module: str, name: str) -> None:
-    """Writes a model that is a class of `i2i_rt.serving.backend`."""
-    target = folder / config.name  # type: ignore[attr-defined]
+    # what only asks other models waits for them most of the time
+    add_instances(config, 2 if served.kind in ("pipeline", "image") else 1)
+    if served.kind == "stream":
+        add_sequences(config, idle_s=run.idle_s, streams=STREAMS)
+    else:
+        add_dynamic_batching(config, Queue())
+    if served.kind == "stage":
+        add_warm_up(config, target, "picture", warm_up_inputs(served.spec))
     write_config(target, config)
     (target / "1").mkdir()
-    (target / "1" / "model.py").write_text(MODEL_FILE.format(module=module, name=name))
+    name = f"{served.kind.capitalize()}Model"
+    (target / "1" / "model.py").write_text(MODEL_FILE.format(module=served.kind, name=name))
 
 
 def warm_up_inputs(stage: StageSpec) -> dict[str, np.ndarray]:

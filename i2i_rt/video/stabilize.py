@@ -57,10 +57,11 @@ class Stabilizer:
         note: what the strength cannot do with this bundle, in one sentence; empty where it does all.
     """
 
-    def __init__(self, translator: Translator, strength: Strength) -> None:
+    def __init__(self, translator: Translator, strength: Strength, *, momentum: float = MOMENTUM) -> None:
+        """Takes the share of the earlier statistics as `momentum`, at least 0 and below 1."""
         if strength not in get_args(Strength):
             raise UnsupportedError(f"no stabilisation is called {strength!r}; {closest(strength, get_args(Strength))}")
-        self._translator, self._strength = translator, strength
+        self._translator, self._strength, self._momentum = translator, strength, momentum
         self._intake = intake_of(translator.bundle)
         stage = translator.session.stages.get(STAGE)
         self._channels = stage.inputs[1].axes[1].size if stage is not None and strength != "off" else None
@@ -112,7 +113,7 @@ class Stabilizer:
         return result
 
     def _with_statistics(self, frames: np.ndarray, channels: int) -> np.ndarray:
-        momentum = MOMENTUM
+        momentum = self._momentum
         if self._statistics is None:
             self._statistics, momentum = np.zeros((2, channels), np.float32), 0.0
         outputs = self._translator.session.run(

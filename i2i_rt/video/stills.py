@@ -1,10 +1,12 @@
 """Still images through Pillow: upright, 8 bits, RGB, whatever the file holds."""
 
+import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -41,22 +43,36 @@ class Still:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture before any pixel is decoded: Pillow's name of the format, and the size."""
+
+    format: str
+    height: int
+    width: int
+    is_animated: bool
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(source: Path | BinaryIO, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
     """Opens a picture without Pillow's warnings, which are of doubtful tags and of half the size that is refused."""
     Image.init()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Pillow can be built without some formats
-        with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as picture:
+        with Image.open(source, formats=[name for name in formats if name in Image.OPEN]) as picture:
             yield picture
+
+
+def _is_animated(picture: Image.Image) -> bool:
+    return getattr(picture, "is_animated", False) and picture.format != "MPO"  # several views of one still
 
 
 def is_still(path: Path) -> bool:
     """Says whether a file is a picture that does not move."""
     try:
         with _opened(path) as picture:
-            return not getattr(picture, "is_animated", False) or picture.format == "MPO"
+            return not _is_animated(picture)
     except Image.DecompressionBombError:
         return True
     except Exception:  # as in read_still
@@ -76,27 +92,56 @@ def read_still(path: str | Path) -> Still:
         raise MediaError(f"there is no file {path}")
     if path.stat().st_size == 0:
         raise MediaError(f"{path} is empty")
+    return _read(path, str(path))
+
+
+def decode_still(content: bytes, name: str) -> Still:
+    """Gives the picture in a file's bytes as `read_still` does; `name` is for its errors."""
+    return _read(io.BytesIO(content), name)
+
+
+def read_header(content: bytes, name: str, formats: Sequence[str] = FORMATS) -> Header:
+    """Reads what the bytes of a picture's file say of it.
+
+    Raises:
+        MediaError: where they are empty, no picture of one of the `formats`, or damaged.
+    """
+    if not content:
+        raise MediaError(f"{name} is empty")
+    with _sentences(name, formats), _opened(io.BytesIO(content), formats) as picture:
+        width, height = picture.size
+        return Header(str(picture.format), height, width, _is_animated(picture))
+
+
+def _read(source: Path | BinaryIO, name: str) -> Still:
+    with _sentences(name), _opened(source) as picture:
+        width, height = picture.size
+        if width * height > MAX_DECODED_PIXELS:
+            raise _too_large(name, f"{height}x{width} pixels")
+        picture.load()
+        return _converted(name, ImageOps.exif_transpose(picture), turned=_is_turned(picture))
+
+
+@contextmanager
+def _sentences(name: str, formats: Sequence[str] = FORMATS) -> Iterator[None]:
+    """Turns what Pillow raises into a `MediaError`."""
     try:
-        with _opened(path) as picture:
-            width, height = picture.size
-            if width * height > MAX_DECODED_PIXELS:
-                raise _too_large(path, f"{height}x{width} pixels")
-            picture.load()
-            return _converted(path, ImageOps.exif_transpose(picture), turned=_is_turned(picture))
+        yield
     except MediaError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large(path, "too many pixels") from error
+        raise _too_large(name, "too many pixels") from error
     except UnidentifiedImageError as error:
-        raise MediaError(f"{path} is no image that can be read; known are {', '.join(sorted(SUFFIXES))}") from error
+        known = sorted(SUFFIXES) if formats is FORMATS else formats
+        raise MediaError(f"{name} is no image that can be read; known are {', '.join(known)}") from error
     except Exception as error:  # a damaged file can fail anywhere in Pillow, with any exception
         if isinstance(error, OSError) and error.errno is not None:
-            raise MediaError(f"{path} cannot be read: {error.strerror}") from error
-        raise MediaError(f"{path} is cut off or damaged: {' '.join(str(error).split())}") from error
+            raise MediaError(f"{name} cannot be read: {error.strerror}") from error
+        raise MediaError(f"{name} is cut off or damaged: {' '.join(str(error).split())}") from error
 
 
-def _too_large(path: Path, what: str) -> MediaError:
-    return MediaError(f"{path} states {what}; more than {MAX_DECODED_PIXELS} are not opened: make it smaller first")
+def _too_large(name: str, what: str) -> MediaError:
+    return MediaError(f"{name} states {what}; more than {MAX_DECODED_PIXELS} are not opened: make it smaller first")
 
 
 def _is_turned(picture: Image.Image) -> bool:
@@ -104,7 +149,7 @@ def _is_turned(picture: Image.Image) -> bool:
     return bool(picture.getexif().get(orientation, 1) != 1)
 
 
-def _converted(path: Path, picture: Image.Image, *, turned: bool) -> Still:
+def _converted(name: str, picture: Image.Image, *, turned: bool) -> Still:
     notes = ["turned upright, as its EXIF data say"] if turned else []
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I"):
@@ -115,7 +160,7 @@ def _converted(path: Path, picture: Image.Image, *, turned: bool) -> Still:
         if depth > 1:
             notes.append("16 bits became 8")
     elif picture.mode == "F":
-        raise MediaError(f"{path} holds floating-point values, whose range is not known; save it with 8 or 16 bits")
+        raise MediaError(f"{name} holds floating-point values, whose range is not known; save it with 8 or 16 bits")
     if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         notes.append(f"{picture.mode} became RGB")
         profile = None  # it describes the old channels
@@ -152,20 +197,10 @@ def write_still(path: Path, still: Still) -> tuple[str, ...]:
         MediaError: where the file cannot be written.
     """
     name = output_format(path)
-    keeps_alpha = name in WITH_ALPHA
-    image = still.image
-    if still.alpha is not None:
-        if keeps_alpha:
-            image = np.dstack((image, still.alpha))
-        else:
-            share = still.alpha[..., None] / np.float32(255)
-            image = np.round(image * share + 255 * (1 - share)).astype(np.uint8)
-    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}.get(name, {})
-    profile = {"icc_profile": still.colour_profile} if still.colour_profile and name != "BMP" else {}
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(temporary, format=name, **options, **profile)
+        temporary.write_bytes(encode_still(still, name))
         temporary.replace(path)
     except OSError as error:
         raise MediaError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -173,4 +208,21 @@ def write_still(path: Path, still: Still) -> tuple[str, ...]:
         # where a folder of the name is a file, there is nothing to remove, and asking for it fails
         if temporary.exists():
             temporary.unlink()
-    return () if still.alpha is None or keeps_alpha else (f"transparency became white: {name} has none",)
+    kept = still.alpha is None or name in WITH_ALPHA
+    return () if kept else (f"transparency became white: {name} has none",)
+
+
+def encode_still(still: Still, name: str) -> bytes:
+    """Gives a picture as the bytes of a file in the format that Pillow calls `name`."""
+    image = still.image
+    if still.alpha is not None:
+        if name in WITH_ALPHA:
+            image = np.dstack((image, still.alpha))
+        else:
+            share = still.alpha[..., None] / np.float32(255)
+            image = np.round(image * share + 255 * (1 - share)).astype(np.uint8)
+    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}.get(name, {})
+    profile = {"icc_profile": still.colour_profile} if still.colour_profile and name != "BMP" else {}
+    target = io.BytesIO()
+    Image.fromarray(image).save(target, format=name, **options, **profile)
+    return target.getvalue()

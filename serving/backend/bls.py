@@ -1,13 +1,12 @@
 """Runs stages in other models of the same server, without a way through the network (business logic scripting)."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
 
 import numpy as np
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.runtime.session import Session
-from i2i_rt.serving.backend.refusal import Code, refusal_of
+from i2i_rt.serving.backend.refusal import CODED, refusal_of
 from i2i_rt.serving.backend.tensors import from_pb, to_pb
 
 
@@ -24,16 +23,12 @@ def ask(model: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> dic
         inputs=[to_pb(name, array) for name, array in inputs.items()],
         requested_output_names=outputs,
         preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+        parameters={CODED: True},
     )
     response = request.exec()
     if response.has_error():
-        raise _refusal(pb_utils, response.error())
+        raise refusal_of(response.error().message())
     return {tensor.name(): np.array(from_pb(tensor)) for tensor in response.output_tensors()}
-
-
-def _refusal(pb_utils: Any, error: Any) -> Exception:
-    names: dict[int, Code] = {getattr(pb_utils.TritonError, name): name for name in get_args(Code)}
-    return refusal_of(error.code(), error.message(), names)
 
 
 class BlsSession(Session):

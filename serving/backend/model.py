@@ -15,7 +15,7 @@ from i2i_rt.runtime import backends
 from i2i_rt.runtime.session import Session
 from i2i_rt.serving import execution, served
 from i2i_rt.serving.backend.bls import BlsSession
-from i2i_rt.serving.backend.refusal import Refusal
+from i2i_rt.serving.backend.refusal import CODED, Code, Refusal, coded
 from i2i_rt.serving.backend.tensors import from_pb, to_pb
 from i2i_rt.serving.execution import Execution
 from i2i_rt.serving.served import ServedModel
@@ -86,21 +86,25 @@ class Model(ABC):
             self.served.limits.check(self.served.spec, {name: array.shape for name, array in inputs.items()})
             outputs = self.answer(inputs, request)
         except Refusal as error:
-            return _failure(pb_utils, error.code, str(error))
+            return _failure(request, error.code, str(error))
         except BundleError as error:
-            return _failure(pb_utils, "INTERNAL", str(error))
+            return _failure(request, "INTERNAL", str(error))
         except I2IError as error:
-            return _failure(pb_utils, "INVALID_ARG", str(error))
+            return _failure(request, "INVALID_ARG", str(error))
         except Exception as error:  # one request's failure is not its neighbours', and must not stop the process
             pb_utils.Logger.log_error(traceback.format_exc())
-            return _failure(pb_utils, "INTERNAL", f"{self.served.name} failed: {type(error).__name__}: {error}")
+            return _failure(request, "INTERNAL", f"{self.served.name} failed: {type(error).__name__}: {error}")
         wanted = set(request.requested_output_names())
         return pb_utils.InferenceResponse(
             output_tensors=[to_pb(name, array) for name, array in outputs.items() if name in wanted]
         )
 
 
-def _failure(pb_utils: Any, code: str, message: str) -> Any:
+def _failure(request: Any, code: Code, message: str) -> Any:
+    import triton_python_backend_utils as pb_utils
+
+    if CODED in json.loads(request.parameters()):
+        message = coded(code, message)
     return pb_utils.InferenceResponse(
         output_tensors=[], error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))
     )

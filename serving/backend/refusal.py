@@ -1,6 +1,7 @@
 """Refusals with a code of the server."""
 
-from typing import Literal
+import re
+from typing import Literal, cast, get_args
 
 from i2i_rt.errors import I2IError
 
@@ -19,11 +20,18 @@ class Refusal(I2IError):
         self.code = code
 
 
-def refusal_of(code: int, message: str, names: dict[int, Code]) -> Refusal:
-    """Gives the refusal for the error of a model that was asked inside the server.
+# models that ask each other give this parameter; the code of an error would be lost on the way, so it is in the words
+CODED = "coded"
 
-    A full queue comes as an internal error there, and is told by its words.
-    """
+
+def coded(code: Code, message: str) -> str:
+    """Gives the message of an error with its code."""
+    return f"[{code}] {message}"
+
+
+def refusal_of(message: str) -> Refusal:
+    """Gives the refusal for the error of a model that was asked inside the server: coded, or told by its words."""
     if any(words in message for words in _BUSY):
         return Refusal("UNAVAILABLE", message)
-    return Refusal(names.get(code, "INTERNAL"), message)
+    match = re.search(rf"\[({'|'.join(get_args(Code))})\] (.*)", message, re.DOTALL)
+    return Refusal(cast(Code, match[1]), match[2]) if match else Refusal("INTERNAL", message)

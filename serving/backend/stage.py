@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from i2i_rt.label_translator import LabelTranslator
+from i2i_rt.serving.backend.labels import check_labels
 from i2i_rt.serving.backend.model import Model
 
 
@@ -22,6 +23,7 @@ class StageModel(Model):
         self._session.close()
 
     def answer(self, inputs: Mapping[str, np.ndarray], request: Any) -> Mapping[str, np.ndarray]:
+        check_labels(self.served.labels, inputs)
         if self._label_maps is None:
             return self._session.run(self._stage, inputs)
         # an answer does not depend on whose map came before: tables that grew map by map are rounded differently

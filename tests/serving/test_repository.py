@@ -32,9 +32,9 @@ def written(bundle: Bundle, folder: Path, name: str = "tiny") -> Repository:
 def test_repository_is_read_as_it_was_written(exported: Bundle, tmp_path: Path) -> None:
     repository = written(exported, tmp_path / "repository")
     assert Repository.open(repository.folder) == repository
-    served = repository.models[0]
-    assert (served.name, served.kind, served.precision) == ("tiny-translate", "stage", "fp32")
-    assert served.spec == exported.stages["translate"]
+    assert [model.name for model in repository.models] == ["tiny-image", "tiny-stream", "tiny-translate"]
+    served = repository.models[2]
+    assert (served.kind, served.precision, served.spec) == ("stage", "fp32", exported.stages["translate"])
 
 
 def test_config_has_the_servers_settings(exported: Bundle, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_config_has_the_servers_settings(exported: Bundle, tmp_path: Path) -> No
 def test_older_repository_is_replaced_and_other_folders_are_not(exported: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "repository"
     written(exported, folder, "old")
-    assert [model.name for model in written(exported, folder, "new").models] == ["new-translate"]
+    assert {model.bundle for model in written(exported, folder, "new").models} == {"new"}
     assert [entry.name for entry in tmp_path.iterdir()] == ["repository"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")
@@ -66,7 +66,7 @@ def test_older_repository_is_replaced_and_other_folders_are_not(exported: Bundle
 
 
 def test_names_are_made_safe_and_stay_different(exported: Bundle, tmp_path: Path) -> None:
-    assert written(exported, tmp_path / "a", "grey/é horse!").models[0].name == "grey-horse-translate"
+    assert written(exported, tmp_path / "a", "grey/é horse!").models[0].name == "grey-horse-image"
     with pytest.raises(I2IError, match="under one name"):
         write_repository(
             {"a b": exported.path, "a-b": exported.path},
