@@ -1,7 +1,6 @@
 """Requests whose right answers are known: what tells that a model computes, and computes right pixels."""
 
 import io
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from i2i_rt.bundle import Bundle
+from i2i_rt.bundle import Bundle, Golden
 from i2i_rt.errors import BundleError
 from i2i_rt.runtime.gates import GATES_DB, GATES_ERROR
 from i2i_rt.serving.served import ServedModel
@@ -34,8 +33,8 @@ class Canary:
             request.inputs.add(name=name, datatype=TYPES[array.dtype.name], shape=array.shape)
             request.raw_input_contents.append(array.tobytes())
         if self.model.kind == "stream":
-            # an id of its own that clients, who count or draw theirs, do not meet
-            request.parameters["sequence_id"].uint64_param = 2**64 - 1 - zlib.crc32(self.model.name.encode())
+            # words, which no client's numbers meet
+            request.parameters["sequence_id"].string_param = f"canary of {self.model.name}"
             request.parameters["sequence_start"].bool_param = True
             request.parameters["sequence_end"].bool_param = True
         return request
@@ -59,18 +58,28 @@ class Canary:
         return None
 
 
+def main_case(bundle: Bundle) -> Golden:
+    """Gives the golden case of a bundle's main stage.
+
+    Raises:
+        BundleError: where the bundle was exported before golden cases were recorded.
+    """
+    case = bundle.golden(bundle.main_stage)
+    if case is None:
+        raise BundleError(
+            f"{bundle.path} has no golden cases of its weights, by which a server is judged; "
+            f"run 'i2i-rt export {bundle.path}' again"
+        )
+    return case
+
+
 def canary_of(model: ServedModel, bundle: Bundle) -> Canary | None:
     """Makes a model's canary of what `i2i-rt export` recorded; None where a model has no answer to record.
 
     Raises:
         BundleError: where the bundle was exported before golden cases were recorded.
     """
-    main, style = bundle.golden(bundle.main_stage), bundle.golden("style")
-    if main is None:
-        raise BundleError(
-            f"{bundle.path} has no golden cases of its weights, by which a server is judged; "
-            f"run 'i2i-rt export {bundle.path}' again"
-        )
+    main, style = main_case(bundle), bundle.golden("style")
     source = bundle.stages[bundle.main_stage].inputs[0].name
     if model.kind == "stage":
         case = bundle.golden(model.spec.name)

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import BundleError, I2IError
 from i2i_rt.runtime import backends
@@ -32,10 +30,10 @@ from i2i_rt.serving.config import (
     write_config,
 )
 from i2i_rt.serving.execution import Execution
+from i2i_rt.serving.golden import main_case
 from i2i_rt.serving.limits import Limits
 from i2i_rt.serving.models import served_models
 from i2i_rt.serving.served import ServedModel
-from i2i_rt.spec import StageSpec
 
 MODELS, CODE = "models", "code"
 # the server's Python is isolated: it does not look at PYTHONPATH
@@ -48,7 +46,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "code"))
 from i2i_rt.serving.backend.{module} import {name} as TritonPythonModel
 """
 STREAMS = 64  # videos at once; those beyond wait until one ends
-WARM_UP_SIDE = 64  # pixels of the picture that warms a model up, where its graph takes that
 
 
 @dataclass(frozen=True)
@@ -175,11 +172,11 @@ def write_models(folder: Path, name: str, bundle: Bundle, run: Execution, limits
     if run.stages == "server":
         models = [model for model in models if model.kind != "stage"]
     for model in models:
-        _write_model(folder, model, run)
+        _write_model(folder, model, run, bundle)
     return models
 
 
-def _write_model(folder: Path, served: ServedModel, run: Execution) -> None:
+def _write_model(folder: Path, served: ServedModel, run: Execution, bundle: Bundle) -> None:
     """Writes a model that a class of `i2i_rt.serving.backend` runs."""
     target = folder / served.name
     config = new_config(served)
@@ -191,19 +188,8 @@ def _write_model(folder: Path, served: ServedModel, run: Execution) -> None:
     else:
         add_dynamic_batching(config, Queue())
     if served.kind == "stage":
-        add_warm_up(config, target, "picture", warm_up_inputs(served.spec))
+        add_warm_up(config, target, "golden", main_case(bundle).inputs)
     write_config(target, config)
     (target / "1").mkdir()
     name = f"{served.kind.capitalize()}Model"
     (target / "1" / "model.py").write_text(MODEL_FILE.format(module=served.kind, name=name))
-
-
-def warm_up_inputs(stage: StageSpec) -> dict[str, np.ndarray]:
-    """Gives inputs of one picture: gradients, which no codec or network maps to a constant."""
-    arrays = {}
-    for tensor in stage.inputs:
-        shape = [1 if axis.name == "N" else axis.size or axis.fit(WARM_UP_SIDE) for axis in tensor.axes]
-        count = int(np.prod(shape))
-        values = np.linspace(0, 255, count) if tensor.dtype == "uint8" and len(shape) == 4 else np.zeros(count)
-        arrays[tensor.name] = values.astype(tensor.dtype).reshape(shape)
-    return arrays
