@@ -220,19 +220,7 @@ class StyleMaker:
         Raises:
             I2IError: where it is missing or out of range; the sentence lists them.
         """
-        names = self.info.domains
-        if not names:
-            raise I2IError(f"this model has one domain only; leave --domain {domain} out")
-        known = ", ".join(f"{index} {name}" for index, name in enumerate(names))
-        if domain is None:
-            raise I2IError(f"this model has several domains; name one with --domain: {known}")
-        if domain in names:
-            return names.index(domain)
-        if domain.isdecimal() and int(domain) < len(names):
-            return int(domain)
-        near = closest(domain, names) if not domain.isdecimal() else ""
-        hint = f"; {near}" if near.startswith("did") else ""
-        raise I2IError(f"no domain is called {domain!r}; this model has {known}{hint}")
+        return domain_index(self.info, domain)
 
     def _domain_words(self, word: str, domain: str | None) -> str:
         """Gives a domain's name for a style's origin, whether it was named or numbered."""
@@ -308,6 +296,27 @@ class StylePath:
         eased = share * share * (3 - 2 * share)
         mixed = self.maker.mix(self.styles[index], self.styles[index + 1], eased)
         return replace(mixed, origin=f"a path of {len(self.styles)} styles")
+
+
+def domain_index(info: StyleInfo, domain: str | None) -> int:
+    """Gives the index of a target domain, by its name or its number.
+
+    Raises:
+        I2IError: where it is missing or out of range; the sentence lists them.
+    """
+    names = info.domains
+    if not names:
+        raise I2IError(f"this model has one domain only; leave --domain {domain} out")
+    known = ", ".join(f"{index} {name}" for index, name in enumerate(names))
+    if domain is None:
+        raise I2IError(f"this model has several domains; name one with --domain: {known}")
+    if domain in names:
+        return names.index(domain)
+    if domain.isdecimal() and int(domain) < len(names):
+        return int(domain)
+    near = closest(domain, names) if not domain.isdecimal() else ""
+    hint = f"; {near}" if near.startswith("did") else ""
+    raise I2IError(f"no domain is called {domain!r}; this model has {known}{hint}")
 
 
 def check_output(path: Path) -> None:

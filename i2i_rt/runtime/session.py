@@ -55,15 +55,7 @@ class Session(ABC):
             raise UnsupportedError(f"this bundle has no stage {stage!r}; {closest(stage, self.stages)}")
         spec = self.stages[stage]
         sizes = check(spec, inputs)
-        outputs = self._run(stage, padded(spec, inputs))
-        for tensor in spec.outputs:
-            # an axis that no input has, such as the height of a structure code, is as long as the graph makes it
-            region = tuple(
-                slice(axis.size or (sizes[axis.name] // axis.divisor if axis.name in sizes else None))
-                for axis in tensor.axes
-            )
-            outputs[tensor.name] = outputs[tensor.name][region]
-        return outputs
+        return cropped(spec, sizes, self._run(stage, padded(spec, inputs)))
 
     def __enter__(self) -> Self:
         return self
@@ -108,3 +100,15 @@ def padded(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, np.nd
         widths = [(0, axis.fit(length) - length) for axis, length in zip(tensor.axes, array.shape, strict=True)]
         result[tensor.name] = np.pad(array, widths, mode="reflect") if any(map(any, widths)) else array
     return result
+
+
+def cropped(spec: StageSpec, sizes: Mapping[str, int], outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gives a stage's outputs at the lengths that its inputs had before they were padded; `sizes` are from `check`."""
+    for tensor in spec.outputs:
+        # an axis that no input has, such as the height of a structure code, is as long as the graph makes it
+        region = tuple(
+            slice(axis.size or (sizes[axis.name] // axis.divisor if axis.name in sizes else None))
+            for axis in tensor.axes
+        )
+        outputs[tensor.name] = outputs[tensor.name][region]
+    return outputs
