@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "label_translator": {"layout", "runtime"},
     "translator": {"runtime", "style", "label_translator"},
     "video": {"translator", "style", "runtime", "label_maps"},
+    "farm": {"video", "translator", "style", "runtime"},
     "serving": {"runtime", "style", "translator", "label_translator", "label_maps", "video"},
     "export": {"metrics", "video", "stages", "models", "kernels", "runtime", "style", "label_maps", "layout"},
 }

@@ -20,6 +20,7 @@ VERBS = {
     "export": ("export", "write ONNX and OpenVINO graphs from a bundle, and verify them"),
     "verify": ("verify", "compare a bundle's exported graphs with its PyTorch network"),
     "translate": ("translate", "translate an image, a folder, a glob or a video"),
+    "farm": ("farm", "translate many files with many processes, here or on a Ray cluster"),
     "live": ("live", "translate a camera or a network stream"),
     "style": ("style", "make a style of a picture, a seed or a mean; mix and move styles"),
     "edit": ("edit", "swap, mix and move pictures by their codes; edit regions, clone"),

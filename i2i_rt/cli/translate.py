@@ -20,31 +20,28 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from i2i_rt.bundle import Bundle, write_json
-from i2i_rt.cli import add_backend_options, open_translator
-from i2i_rt.cli.style_options import add_style_options, check_style_options, make_styles
-from i2i_rt.errors import I2IError, UnsupportedError
-from i2i_rt.style import StylePath
+from i2i_rt.cli import open_translator
+from i2i_rt.cli.style_options import check_style_options, make_styles
+from i2i_rt.cli.translation_options import add_translation_options, check_kinds, video_options
+from i2i_rt.errors import I2IError
 from i2i_rt.translator import Translator
 from i2i_rt.video import inputs
+from i2i_rt.video.clip_translator import ClipTranslator
 from i2i_rt.video.intake import Intake, intake_of
 from i2i_rt.video.part import VideoOptions
 from i2i_rt.video.probe import Clip
 from i2i_rt.video.report import Bar, print_still, print_video, progress_bar
-from i2i_rt.video.sizes import MAX_PIXELS, check_size, parse_size
-from i2i_rt.video.style_walk import StyleWalk
+from i2i_rt.video.sizes import check_size
 from i2i_rt.video.translate import VideoSummary, translate_video
 from i2i_rt.video.translate_stills import StillResult, translate_stills
-from i2i_rt.video.writer import Encoding
 
 INTERRUPTED = 130
 MOST_LISTED = 10
@@ -54,40 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="the model: a folder made by 'i2i-rt train' or 'i2i-rt import'")
     parser.add_argument("input", help="an image, a video, a folder, or a quoted pattern such as 'shots/*.png'")
     parser.add_argument("-o", "--output", required=True, help="the result: a file, or a folder for many inputs")
-    add_backend_options(parser)
-    parser.add_argument("--size", metavar="HxW", help="resize to this height and width first (default: keep the size)")
-    parser.add_argument(
-        "--max-pixels",
-        type=int,
-        default=MAX_PIXELS,
-        help="make larger pictures smaller; they are never cut into tiles (default: %(default)s)",
-    )
-    parser.add_argument("--compare", action="store_true", help="write the input to the left of the result")
+    add_translation_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on with a video, or a folder, that was interrupted")
-    parser.add_argument(
-        "--instances",
-        type=Path,
-        metavar="FILE",
-        help="label maps: the instance map, or a folder of them with the same names",
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write the summary as JSON")
-    add_style_options(parser, video=True)
-    video = parser.add_argument_group("video")
-    video.add_argument("--batch", type=int, default=1, help="frames that the network takes at once (default: 1)")
-    video.add_argument(
-        "--stabilize",
-        choices=("off", "light", "strong"),
-        default="off",
-        help="hold back flicker: light by smoothed statistics, strong also by optical flow (default: off)",
-    )
-    video.add_argument(
-        "--reader",
-        choices=("auto", "opencv", "pyav"),
-        default="auto",
-        help="what decodes; auto takes OpenCV, and PyAV where that cannot (default: auto)",
-    )
-    video.add_argument("--crf", type=int, default=18, help="quality, 0 (best) to 51 (smallest) (default: 18)")
-    video.add_argument("--preset", default="veryfast", help="x264's preset, ultrafast to veryslow (default: veryfast)")
 
 
 @dataclass
@@ -107,12 +72,12 @@ class _Outcome:
 
 def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
-    options = _options(arguments)
+    options = video_options(arguments, resume=arguments.resume)
     bundle = Bundle.open(arguments.bundle)
     intake = intake_of(bundle, arguments.instances)
     work = inputs.find(arguments.input, arguments.output, intake.still_suffixes)
     check_style_options(arguments, bundle)
-    _check_kinds(arguments, work)
+    check_kinds(arguments, work)
     progress, outcome = Console(stderr=True), _Outcome()
     tasks = list(work.tasks)
     if arguments.resume and work.many:
@@ -129,40 +94,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise outcome.errors[0][1]
     _report(arguments, outcome, time.perf_counter() - started, ignored=work.ignored)
     return INTERRUPTED if outcome.interrupted else 1 if outcome.errors else 0
-
-
-def _options(arguments: argparse.Namespace) -> VideoOptions:
-    for option in ("batch", "max_pixels"):
-        value = getattr(arguments, option)
-        if value < 1:
-            raise I2IError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
-    if arguments.json and not Path(arguments.json).parent.is_dir():
-        raise I2IError(f"{arguments.json} cannot be written: there is no folder {Path(arguments.json).parent}")
-    if arguments.stabilize != "off" and arguments.batch > 1:
-        raise UnsupportedError("--stabilize takes frames one by one, and --batch more; leave --batch out")
-    return VideoOptions(
-        batch=arguments.batch,
-        size=parse_size(arguments.size) if arguments.size else None,
-        max_pixels=arguments.max_pixels,
-        compare=arguments.compare,
-        reader=arguments.reader,
-        encoding=Encoding(arguments.crf, arguments.preset),
-        resume=arguments.resume,
-    )
-
-
-def _check_kinds(arguments: argparse.Namespace, work: inputs.Tasks) -> None:
-    """Finds options that are not for what was given."""
-    videos = sum(task.is_video for task in work.tasks)
-    for option, given in (("--stabilize", arguments.stabilize != "off"), ("--style-path", arguments.style_path)):
-        if given and not videos:
-            raise UnsupportedError(f"{option} is for videos, and {arguments.input} is none; leave it out")
-    if arguments.style_path and videos < len(work.tasks):
-        raise UnsupportedError(f"--style-path is for videos, and {arguments.input} has others; name the videos only")
-    if arguments.instances and videos:
-        raise UnsupportedError(f"--instances is for single maps, and {arguments.input} has videos; leave it out")
-    if arguments.instances and work.many and not arguments.instances.is_dir():
-        raise UnsupportedError(f"--instances {arguments.instances} is one map for many; name a folder of them")
 
 
 def _is_done(task: inputs.Task) -> bool:
@@ -203,24 +134,24 @@ def _translate(
     for task in tasks:
         if not task.is_video:
             continue
-        translate, warm_up = _video_translator(translator, arguments.stabilize, progress)
-        walk = StyleWalk(translate, StylePath(translator.styles, tuple(styles))) if len(styles) > 1 else None
+        translate = ClipTranslator(translator, stabilize=arguments.stabilize, styles=styles)
+        if translate.note:
+            progress.print(translate.note, highlight=False, soft_wrap=True)
         try:
             with progress_bar(progress, "frames") as bar:
 
-                def begin(clip: Clip, kept: int, bar: Bar = bar, walk: StyleWalk | None = walk) -> None:
+                def begin(clip: Clip, kept: int, bar: Bar = bar, translate: ClipTranslator = translate) -> None:
                     bar.begin(clip.expected_frames, kept)
-                    if walk is not None:
-                        walk.begin(clip, kept)
+                    translate.begin(clip, kept)
 
                 summary = translate_video(
-                    walk or translate,
+                    translate,
                     task.source,
                     task.output,
                     options,
                     model=model,
                     intake=intake,
-                    warm_up=warm_up,
+                    warm_up=translate.warm_up,
                     begin=begin,
                     advance=bar.advance,
                 )
@@ -230,20 +161,6 @@ def _translate(
         outcome.videos.append((task, summary))
         if summary.interrupted:
             return
-
-
-def _video_translator(
-    translator: Translator, strength: str, progress: Console
-) -> tuple[Callable[..., np.ndarray], Callable[[int, int, int], None]]:
-    """Gives what translates the frames of one video, and what warms it up."""
-    if strength == "off":
-        return translator, lambda height, width, batch: translator.warm_up(height, width, batch=batch)
-    from i2i_rt.video.stabilize import Stabilizer
-
-    stabilizer = Stabilizer(translator, strength)  # type: ignore[arg-type]
-    if stabilizer.note:
-        progress.print(stabilizer.note, highlight=False, soft_wrap=True)
-    return stabilizer, lambda height, width, batch: stabilizer.warm_up(height, width)
 
 
 def _report(arguments: argparse.Namespace, outcome: _Outcome, seconds: float, *, ignored: int) -> None:

@@ -87,7 +87,8 @@ class PartResult:
         end_s: when the last frame ends.
         steps: the shortest and the longest time between two frames, in seconds.
         readers: what decoded them.
-        missing: what a damaged file did not give, in words; None where everything came.
+        missing: what a damaged file did not give, in words; None where everything came. Known at the video's end.
+        damaged: something of these frames could not be decoded as it was meant.
         first_seen, next_seen: which pictures, at what times, the first frame and the one after the last were; the
             second is empty at the video's end. The next part must begin with what this one ended at.
     """
@@ -99,6 +100,7 @@ class PartResult:
     steps: tuple[float, float]
     readers: tuple[str, ...]
     missing: str | None
+    damaged: bool
     first_seen: str
     next_seen: str
     interrupted: bool
@@ -252,6 +254,7 @@ class _Work:
             steps=self._reader.steps,
             readers=tuple(self._reader.used),
             missing=self._reader.missing() if is_last else None,
+            damaged=self._reader.lost + self._reader.damaged > 0,
             first_seen=self._first_seen,
             next_seen=self._next_seen,
             interrupted=interrupted,

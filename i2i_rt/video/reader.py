@@ -142,7 +142,7 @@ class FrameReader:
             yield from frames(None)
             return
         for begin_s in (place.time_s, None):
-            self.damaged = 0
+            self.lost = self.damaged = 0
             found = (frame for frame in frames(begin_s) if frame[0] > place.time_s - place.tolerance_s)
             first = next(found, None)
             if first is not None and first[0] < place.time_s + place.tolerance_s:
@@ -179,11 +179,13 @@ class FrameReader:
             base = Fraction(stream.time_base or 1)
             if begin_s is not None:
                 container.seek(round((begin_s + self.clip.start_s) / base), stream=stream)
-            for index, frame in enumerate(decoded(container, stream, faults)):
-                time = index * step if frame.pts is None else float(frame.pts * base) - self.clip.start_s
-                self.damaged += frame.is_corrupt
-                yield time, float(frame.duration * base) if frame.duration else step, partial(convert, frame)
-        self.lost += len(faults)
+            try:
+                for index, frame in enumerate(decoded(container, stream, faults)):
+                    time = index * step if frame.pts is None else float(frame.pts * base) - self.clip.start_s
+                    self.damaged += frame.is_corrupt
+                    yield time, float(frame.duration * base) if frame.duration else step, partial(convert, frame)
+            finally:  # whoever reads may stop early
+                self.lost += len(faults)
 
 
 def _suits_opencv(clip: Clip) -> bool:

@@ -49,7 +49,7 @@ class Segments:
             self._lock = (self.folder / "lock").open("w")
         except OSError as error:
             raise MediaError(f"{output} cannot be written: {error.strerror}") from error
-        if not _locked(self._lock):
+        if not locked(self._lock):
             self._lock.close()
             raise MediaError(f"another run is writing {output}; wait for it, or name another file with -o")
         if resume:
@@ -147,7 +147,7 @@ class Segments:
         self._lock.close()
 
 
-def _locked(file: IO[str]) -> bool:
+def locked(file: IO[str]) -> bool:
     """Takes the lock, which the system lets go with the process, however it ends; False where another one has it."""
     try:
         import fcntl

@@ -1,0 +1,1 @@
+"""Many files translated by many processes, on one machine or a cluster: `i2i-rt farm`."""
