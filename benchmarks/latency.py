@@ -59,6 +59,7 @@ def measure(
     cases: Sequence[Case],
     rule: Rule,
     threads: int | None = None,
+    build: bool = True,
     fused: backends.Fused = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
@@ -80,7 +81,7 @@ def measure(
         candidates: list[_Candidate] = []
         for name, precision in dict.fromkeys((*BASELINES, *variants)):
             try:
-                choice = replace(backends.choose(bundle, name, precision), fused=fused)
+                choice = replace(backends.choose(bundle, name, precision), build=build, fused=fused)
                 progress(f"{name} {precision}: opening in a new process")
                 worker = stack.enter_context(Worker(bundle.path, choice, threads))
                 candidates.append(_Candidate(worker, worker.open()))

@@ -75,6 +75,7 @@ def measure(
     backend: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    build: bool = True,
     fused: Fused = "auto",
     quick: bool = False,
     progress: Callable[[str], None] = lambda line: None,
@@ -102,7 +103,7 @@ def measure(
         pictures = [intake.resized(intake.from_frame(image), size) for image in images]
         progress("loading the model")
         with Translator.load(
-            bundle.path, backend=backend, precision=precision, threads=threads, fused=fused
+            bundle.path, backend=backend, precision=precision, threads=threads, build=build, fused=fused
         ) as translator:
             if translator.has_style:
                 translator.current_style = sample_style(bundle)

@@ -120,12 +120,8 @@ def add_fused_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_backend_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that every verb which runs a bundle shares."""
-    parser.add_argument(
-        "--backend", default="auto", help="auto, torch, torch-compile, onnxruntime, openvino, … (default: auto)"
-    )
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 or fp8 (default: auto)")
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Adds how a bundle is run, whatever the backend."""
     parser.add_argument(
         "--threads", type=positive, help="CPU threads to compute with (default: the backend's own choice)"
     )
@@ -135,6 +131,15 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fail where a TensorRT engine was built for another machine (default: build it anew, which takes minutes)",
     )
+
+
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that every verb which runs a bundle shares."""
+    parser.add_argument(
+        "--backend", default="auto", help="auto, torch, torch-compile, onnxruntime, openvino, … (default: auto)"
+    )
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 or fp8 (default: auto)")
+    add_run_options(parser)
 
 
 def open_translator(arguments: argparse.Namespace, bundle: str | Path) -> "Translator":

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from i2i_rt.cli import add_fused_option, positive
+from i2i_rt.cli import add_run_options
 from i2i_rt.errors import I2IError
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", help="comma-separated: all, fp32, bf16, fp16, int8, fp8 (default: all; for video: auto)"
     )
-    parser.add_argument(
-        "--threads", type=positive, help="CPU threads to compute with (default: the backend's own choice)"
-    )
-    add_fused_option(parser)
+    add_run_options(parser)
     parser.add_argument(
         "--size", help="comma-separated: 256, or HxW in pixels such as 360x640 (default: 256; for a clip: its own)"
     )
@@ -140,6 +137,7 @@ def _latency(bundle: "Bundle", arguments: argparse.Namespace) -> "Report":
             cases=cases,
             rule=QUICK if arguments.quick else FULL,
             threads=arguments.threads,
+            build=not arguments.no_build,
             fused=arguments.fused,
             progress=progress,
         )
@@ -162,6 +160,7 @@ def _video(bundle: "Bundle", clip: Path | None, arguments: argparse.Namespace) -
             backend=arguments.backend or "auto",
             precision=arguments.precision or "auto",
             threads=arguments.threads,
+            build=not arguments.no_build,
             fused=arguments.fused,
             quick=arguments.quick,
             progress=progress,

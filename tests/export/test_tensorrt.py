@@ -128,6 +128,8 @@ def test_no_build_says_what_differs(
     error = capsys.readouterr().err
     assert "made for NVIDIA L4 (8.9) with TensorRT 11.4.0.106, and here is NVIDIA H100 (9.0) with TensorRT 10" in error
     assert error.count("\n") == 1 and not engines.builds and not (tmp_path / "out.png").exists()
+    assert main(["bench", "video", str(bundle.path), "--frames", "2", "-o", str(tmp_path / "out"), *options]) == 2
+    assert capsys.readouterr().err.partition(": ")[2] == error.partition(": ")[2] and not engines.builds
 
 
 def _write(picture: Path) -> None:
