@@ -27,7 +27,7 @@ demo: $(STAMP)  # makes a clip with sound, exports the shipped model, verifies i
 	$(BIN)/python -m demo.run
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 lint: $(STAMP) types
 	$(BIN)/ruff check .

@@ -3,13 +3,41 @@
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if shutil.which("nvidia-smi") is None:
     # the Triton kernels of the tests run in its interpreter, on NumPy arrays; set before anything imports Triton
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+# each of its tests exports a network for itself
+SHARED_OUT = "tests/test_capabilities.py"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling | None":
+    """Keeps a file's tests in one worker, which makes what they share once; those of servers all in one.
+
+    Marks cannot say this: with pytest 9.2, xdist 3.8 overlooks its own `xdist_group`.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            if file == SHARED_OUT:
+                return nodeid
+            return "tests/serving" if file.startswith("tests/serving/") else file
+
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

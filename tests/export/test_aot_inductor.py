@@ -22,9 +22,6 @@ from tests.small.munit import small_unit
 
 ROOT = Path(__file__).parents[2]
 
-# compiling takes most of the time: all tests share one worker's packages
-pytestmark = pytest.mark.xdist_group("aot-inductor")
-
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
