@@ -26,6 +26,7 @@ from i2i_rt.errors import BundleError
 from i2i_rt.spec import LabelInfo, StageSpec, StyleInfo
 
 FORMAT_VERSION = 1
+WEIGHTS_SHA256 = "weights.sha256"  # in a bundle that was deployed without its weights: their hash
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,17 @@ class Bundle:
             raise BundleError(f"the weights {self._weights_file} cannot be read: {error}") from error
 
     def weights_sha256(self) -> str:
-        return sha256_of(self._weights_file)
+        """Gives the hash of the weights, also where the bundle was deployed without them.
+
+        Raises:
+            BundleError: where there is neither.
+        """
+        kept = self.path / WEIGHTS_SHA256
+        if self._weights_file.is_file():
+            return sha256_of(self._weights_file)
+        if kept.is_file():
+            return kept.read_text().strip()
+        raise BundleError(f"the bundle {self.path} has no {self._weights_file.name}; copy it whole, or import again")
 
     @property
     def _weights_file(self) -> Path:
