@@ -5,6 +5,7 @@ code/i2i_rt/…
 """
 
 import contextlib
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +37,7 @@ from i2i_rt.serving.models import served_models
 from i2i_rt.serving.served import ServedModel
 
 MODELS, CODE = "models", "code"
+SERVER = "server.json"  # options that the models need of the server itself
 # the server's Python is isolated: it does not look at PYTHONPATH
 MODEL_FILE = """\
 import sys
@@ -55,10 +57,12 @@ class Repository:
     Attributes:
         folder: holds both.
         models: what is served, by name.
+        arguments: options of the server that the models need.
     """
 
     folder: Path
     models: tuple[ServedModel, ...]
+    arguments: tuple[str, ...] = ()
 
     @property
     def models_folder(self) -> Path:
@@ -79,7 +83,9 @@ class Repository:
         found = [served_model(read_config(file.parent)) for file in files]
         if not any(found):
             raise BundleError(f"{folder} is no repository: it has no models of a bundle in {MODELS}/")
-        return cls(folder, _sorted(model for model in found if model is not None))
+        options = folder / SERVER
+        arguments = json.loads(options.read_text()) if options.is_file() else ()
+        return cls(folder, _sorted(model for model in found if model is not None), tuple(arguments))
 
 
 def _sorted(models: Iterable[ServedModel]) -> tuple[ServedModel, ...]:

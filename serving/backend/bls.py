@@ -8,6 +8,7 @@ from i2i_rt.bundle import Bundle
 from i2i_rt.runtime.session import Session
 from i2i_rt.serving.backend.refusal import CODED, refusal_of
 from i2i_rt.serving.backend.tensors import from_pb, to_pb
+from i2i_rt.spec import StageSpec
 
 
 def ask(model: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> dict[str, np.ndarray]:
@@ -34,11 +35,26 @@ def ask(model: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> dic
 class BlsSession(Session):
     """Stages of a bundle, each of which is the model `<name>-<stage>` of this server."""
 
-    def __init__(self, name: str, bundle: Bundle, precision: str) -> None:
+    def __init__(self, name: str, bundle: Bundle, precision: str, batch: int) -> None:
+        """Takes the name under which the bundle is served, and the largest batch that its models take."""
         self.backend, self.precision, self.device = "server", precision, "server"
         self.stages = bundle.stages
-        self._name = name
+        self._name, self._batch = name, batch
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = [tensor.name for tensor in self.stages[stage].outputs]
-        return ask(f"{self._name}-{stage}", inputs, outputs)
+        spec = self.stages[stage]
+        outputs = [tensor.name for tensor in spec.outputs]
+        count = len(inputs[spec.inputs[0].name])
+        if count <= self._batch or not _is_in_rows(spec):
+            return ask(f"{self._name}-{stage}", inputs, outputs)
+        # the mean style is that of thousands of codes, more than a request may have
+        parts = [
+            ask(f"{self._name}-{stage}", {key: array[i : i + self._batch] for key, array in inputs.items()}, outputs)
+            for i in range(0, count, self._batch)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
+
+
+def _is_in_rows(spec: StageSpec) -> bool:
+    """Says whether each row of a stage's outputs comes from the same row of its inputs."""
+    return all(tensor.axes[0].name == "N" for tensor in (*spec.inputs, *spec.outputs))
