@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "translator": {"runtime", "style", "label_translator"},
     "video": {"translator", "style", "runtime", "label_maps"},
     "farm": {"video", "translator", "style", "runtime"},
-    "serving": {"runtime", "style", "translator", "label_translator", "label_maps", "video"},
+    "serving": {"runtime", "style", "translator", "label_translator", "label_maps", "video", "export"},
     "export": {"metrics", "video", "stages", "models", "kernels", "runtime", "style", "label_maps", "layout"},
 }
 

@@ -24,6 +24,7 @@ VERBS = {
     "live": ("live", "translate a camera or a network stream"),
     "style": ("style", "make a style of a picture, a seed or a mean; mix and move styles"),
     "edit": ("edit", "swap, mix and move pictures by their codes; edit regions, clone"),
+    "deploy": ("deploy", "write a production repository, an image and manifests for Triton Inference Server"),
     "bench": ("bench", "measure latency, throughput, memory and fidelity of every backend"),
     "eval": ("eval", "measure the quality of results: temporal stability of a video"),
     "doctor": ("doctor", "say what this machine has and how to get what is missing"),
@@ -40,6 +41,8 @@ OPTIONAL = {
     "skimage": ("scikit-image", "train"),
     "tensorboard": ("tensorboard", "train"),
     "torch": ("torch", "train"),
+    "tritonclient": ("tritonclient", "client"),
+    "yaml": ("pyyaml", "deploy"),
 }
 
 
