@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from i2i_rt.bundle import Bundle, Provenance
 from i2i_rt.errors import UnsupportedError
 from i2i_rt.serving.installation import Installation, find_server
+from i2i_rt.serving.limits import Limits
+from i2i_rt.serving.repository import Repository, write_repository
 from i2i_rt.serving.server import TritonServer
 
+LIMITS = Limits(side=256, pixels=128 * 192, batch=4, file_bytes=2**20)
 IDENTITY = """
 name: "identity"
 backend: "python"
@@ -38,6 +42,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("serving"):
             item.add_marker(pytest.mark.xdist_group("serving"))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """Bundles of small systems with ONNX graphs: frames alone, with styles of domains, label maps of a fixed size."""
+    from i2i_rt.cli import main
+    from i2i_rt.importers.table import write_bundle
+    from tests.small import single, spade, stargan
+
+    made = {"cut": single.cut(), "starganv2": stargan.small(), "spade": spade.small(vae=True)}
+    folder = tmp_path_factory.mktemp("bundles")
+    bundles = {}
+    for name, imported in made.items():
+        bundles[name] = write_bundle(imported, name, folder / name, Provenance("drawn", sha256=""))
+        assert main(["export", str(folder / name), "--format", "onnx", "--no-verify"]) == 0
+    return bundles
+
+
+@pytest.fixture(scope="session")
+def repository(exported: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The repository of these bundles, under their systems' names."""
+    paths = {name: bundle.path for name, bundle in exported.items()}
+    folder = tmp_path_factory.mktemp("served") / "repository"
+    return write_repository(paths, folder, limits=LIMITS, threads=1, backend="onnxruntime", cache_size=3)
 
 
 @pytest.fixture(scope="session")
