@@ -115,7 +115,7 @@ class Runner:
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Gives the function's outputs; they belong to the caller."""
         with torch.inference_mode():
-            inputs = [torch.from_numpy(np.require(array, requirements="CW")).to(device_here()) for array in arrays]
+            inputs = [torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device_here()) for array in arrays]
             return [output.cpu().numpy() for output in self._outputs(inputs)]
 
     def _outputs(self, inputs: Sequence[Tensor]) -> Outputs:
@@ -165,7 +165,7 @@ class GraphRunner(Runner):
         with torch.inference_mode():
             recording = self._recordings.pop(shapes, None)
             if recording is None:
-                inputs = [torch.from_numpy(np.require(array, requirements="CW")).to(device_here()) for array in arrays]
+                inputs = [torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device_here()) for array in arrays]
                 try:
                     recording = _Recording(*self._record(inputs))
                 except RuntimeError as error:
