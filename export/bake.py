@@ -105,7 +105,7 @@ def compare(model: Bundle, constant: Bundle) -> list[str]:
         full = Trial(model, reference, photographs).inputs("translate", size, 1)
     rest = {name: array for name, array in full.items() if name in {tensor.name for tensor in reduced.inputs}}
     for artifact in constant.artifacts():
-        if artifact.format != "onnx":
+        if (artifact.format, artifact.stage) != ("onnx", "translate"):
             continue
         files = [bundle.path / artifact.file for bundle in (model, constant)]
         shapes = [{name: array.shape for name, array in inputs.items()} for inputs in (full, rest)]

@@ -45,14 +45,17 @@ def explain(stage: Stage, inputs: Mapping[str, np.ndarray], precision: str) -> s
 
 
 def _outputs(network: nn.Module, inputs: list[Tensor]) -> list[tuple[str, Tensor]]:
-    """Runs a network and gives what each of its modules gave, in float32, in the order in which they finished."""
+    """Runs a network and gives what each of its modules gave, in float32, in the order in which they finished.
+
+    The network itself, which finishes last, has no name of its own.
+    """
     found: list[tuple[str, Tensor]] = []
     hooks = []
     for name, module in network.named_modules():
 
         def keep(module: nn.Module, taken: Any, given: Any, name: str = name) -> None:
             if isinstance(given, Tensor) and given.is_floating_point():
-                found.append((name, given.float()))
+                found.append((name or "the last step", given.float()))
 
         hooks.append(module.register_forward_hook(keep))
     with torch.inference_mode():

@@ -311,8 +311,10 @@ def read_photographs(folder: Path, option: str = "--images") -> list[np.ndarray]
     """Reads a folder's pictures as RGB; an error names the option that gave the folder.
 
     Raises:
-        MediaError: where there are fewer than two that can be read.
+        MediaError: where there is no such folder, or fewer than two that can be read in it.
     """
+    if not folder.is_dir():
+        raise MediaError(f"there is no folder {folder}; {option} names one with at least 2 photographs")
     pictures = [cv2.imread(str(file)) for file in sorted(folder.glob("*")) if file.is_file()]
     found = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) for picture in pictures if picture is not None]
     if len(found) < 2:

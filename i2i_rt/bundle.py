@@ -166,8 +166,7 @@ class Bundle:
             BundleError: where `path` holds something that is no bundle.
         """
         path = Path(path)
-        if path.exists() and not (path / "bundle.json").is_file() and (path.is_file() or any(path.iterdir())):
-            raise BundleError(f"{path} exists and is no bundle; name another folder")
+        check_replaceable(path)
         bundle = cls(path, system, dict(networks), dict(stages), provenance, dict(preprocessing or {}), style, labels)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as name:
@@ -274,6 +273,16 @@ class Bundle:
 
     def _golden_file(self, case: str) -> Path:
         return self.path / "golden" / f"{case}.npz"
+
+
+def check_replaceable(path: Path) -> None:
+    """Checks that a bundle can be written to a folder: that there is none, an empty one, or a bundle.
+
+    Raises:
+        BundleError: where `path` holds something else.
+    """
+    if path.exists() and not (path / "bundle.json").is_file() and (path.is_file() or any(path.iterdir())):
+        raise BundleError(f"{path} exists and is no bundle; name another folder")
 
 
 def sha256_of(file: Path) -> str:

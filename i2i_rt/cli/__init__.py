@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 VERBS = {
     "train": ("train", "train CycleGAN, CUT, FastCUT, SinCUT or pix2pix on folders of images"),
     "import": ("import_", "make a bundle from an official checkpoint"),
-    "export": ("export", "write ONNX and OpenVINO graphs from a bundle, and verify them"),
+    "export": ("export", "write graphs, compiled packages or engines from a bundle, and verify them"),
     "verify": ("verify", "compare a bundle's exported graphs with its PyTorch network"),
     "translate": ("translate", "translate an image, a folder, a glob or a video"),
     "farm": ("farm", "translate many files with many processes, here or on a Ray cluster"),

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from i2i_rt.bundle import Bundle, Quantization
     from i2i_rt.export.formats import Format
 
+MIN_FROZEN_DB = 30  # of the worst frame with frozen statistics
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from i2i_rt.export.formats import FORMATS
@@ -93,10 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     freezing.add_argument(
         "--min-frozen-psnr",
         type=float,
-        default=30.0,
         metavar="DB",
         help="the gate: the worst of the frames that were held out, to its translation with its own statistics "
-        "(default: 30)",
+        f"(default: {MIN_FROZEN_DB})",
     )
     parser.add_argument(
         "-o", "--output", type=Path, help="the new bundle's folder (default: BUNDLE-baked or BUNDLE-frozen)"
@@ -124,6 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
     baking = arguments.bake_style is not None or arguments.bake_labels is not None
     if not baking and arguments.instances is not None:
         raise I2IError("--instances belongs to --bake-labels")
+    if arguments.freeze_stats is None and arguments.min_frozen_psnr is not None:
+        raise I2IError("--min-frozen-psnr belongs to --freeze-stats")
     changing = baking or arguments.freeze_stats is not None
     if not changing and arguments.output is not None:
         raise I2IError(
@@ -228,9 +231,14 @@ def _is_exported(bundle: "Bundle", entry: "Format", precision: str) -> bool:
 
 def _changed(model: "Bundle", arguments: argparse.Namespace, report: Callable[[str], None]) -> "Bundle | None":
     """Writes the bundle in which something is constant; None where frozen statistics are below the gate."""
+    from i2i_rt.bundle import check_replaceable
+
     baking = arguments.bake_style is not None or arguments.bake_labels is not None
     name = f"{model.path.resolve().name}{'-baked' * baking}{'-frozen' * (arguments.freeze_stats is not None)}"
     output = arguments.output or model.path.with_name(name)
+    check_replaceable(output)  # before the minutes of measuring
+    if output.resolve() == model.path.resolve():
+        raise I2IError(f"-o {output} is the model itself, which would be lost; name another folder")
     if arguments.freeze_stats is None:
         return _baked(model, output, arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -247,9 +255,10 @@ def _frozen(
     pictures = sample(arguments.freeze_stats, freeze.fixed_size(model))
     statistics, cost = freeze.calibrate(model, pictures, report=report)
     print("\n".join(cost.lines()))
-    if cost.worst_db < arguments.min_frozen_psnr:
+    gate_db = MIN_FROZEN_DB if arguments.min_frozen_psnr is None else arguments.min_frozen_psnr
+    if cost.worst_db < gate_db:
         print(
-            f"{cost.worst_db:.1f} dB is below the gate of {arguments.min_frozen_psnr:g} dB, and nothing was written: "
+            f"{cost.worst_db:.1f} dB is below the gate of {gate_db:g} dB, and nothing was written: "
             "take a clip whose frames are more alike, or lower --min-frozen-psnr",
             file=sys.stderr,
         )

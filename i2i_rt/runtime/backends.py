@@ -22,9 +22,7 @@ class Backend:
     """One way to run a bundle. A row is all that is known before the backend's package is imported."""
 
     name: str
-    module: (
-        str  # of i2i_rt.runtime; has `open_session(bundle, backend, precision, artifact, threads)`, `problem(backend)`
-    )
+    module: str  # of i2i_rt.runtime; has `open_session(bundle, choice, threads)` and `problem(backend, precision)`
     package: str
     extra: str
     format: str | None  # of the artifact that it runs; None: it runs the weights themselves
@@ -171,9 +169,14 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto", *, wi
         ranked.append((rank, Choice(row, record["precision"], reason)))
     if ranked:
         return min(ranked, key=lambda entry: entry[0])[1]
-    torch_row = BACKENDS["torch"]
+    torch_row, wanted = BACKENDS["torch"], "fp32" if precision == "auto" else precision
+    if wanted not in torch_row.precisions:
+        tensorrt = "" if wanted == "int8" else " --format tensorrt"
+        raise UnsupportedError(
+            f"{bundle.path} has no verified artifact in {wanted} that this machine can run; "
+            f"run 'i2i-rt export {bundle.path}{tensorrt} --precision {wanted} --calibrate FOLDER'"
+        )
     if torch_row.package not in without and problem(torch_row) is None:
-        wanted = "fp32" if precision == "auto" else precision
         reason = f"no artifact is verified; 'i2i-rt export {bundle.path}' makes faster ones"
         return Choice(torch_row, wanted, reason)
     raise UnsupportedError(

@@ -71,6 +71,13 @@ def test_layer_that_breaks_is_named(layers: Callable[[], tuple[nn.Module, ...]],
     assert explain(stage, {"x": numbers}, precision).startswith(sentence)
 
 
+def test_what_breaks_outside_of_all_layers_has_a_name_too() -> None:
+    tensor = TensorSpec("x", "float32", (Axis("N", size=64),))
+    stage = Stage(StageSpec("numbers", (tensor,), (tensor,)), Hidden())
+    numbers = np.linspace(0.01, 1, 64, dtype=np.float32)
+    assert explain(stage, {"x": numbers}, "fp16").startswith("float16 loses most in the last step: ")
+
+
 def test_verification_names_the_layer_that_leaves_float16(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The last convolution's sums are beyond float16, while tanh makes pictures of them in float32."""
     bundle = tiny_bundle(tmp_path / "bundle")

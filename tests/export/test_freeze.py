@@ -158,6 +158,45 @@ def test_what_cannot_be_read_is_said(
     assert not bundle.path.with_name("bundle-frozen").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--freeze-stats", "pictures", "-o", "bundle"], "-o bundle is the model itself"),
+        (["--freeze-stats", "nothing.mp4", "-o", "pictures"], "pictures exists and is no bundle"),
+        (["--min-frozen-psnr", "20"], "--min-frozen-psnr belongs to --freeze-stats"),
+    ],
+)
+def test_wrong_options_are_said_before_measuring(
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(bundle.path.parent)
+    Path("pictures").mkdir(exist_ok=True)
+    Path("pictures/picture.png").touch()
+    assert main(["export", bundle.path.name, *options]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and not captured.out
+
+
+def test_what_is_saved_is_told_where_there_are_other_stages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Styles stay: the graph that makes them is none of those that are compared."""
+    monkeypatch.setattr("i2i_rt.export.bake.median_ms", lambda runs, seconds: [2.0, 1.0])
+    made = small_configurations()["bicyclegan"]()
+    write_bundle(made, "bicyclegan", tmp_path / "model", Provenance("drawn with seed 0", sha256=""))
+    (tmp_path / "pictures").mkdir()
+    for index, picture in enumerate(pictures()):
+        cv2.imwrite(str(tmp_path / f"pictures/{index}.png"), picture)
+    words = ["export", str(tmp_path / "model"), "--freeze-stats", str(tmp_path / "pictures"), "--min-frozen-psnr", "0"]
+    assert main([*words, "--format", "onnx", "--no-verify"]) == 0
+    output = capsys.readouterr().out
+    assert "GFLOPs before" in output and "onnxruntime fp32: 2.0 ms before, 1.0 ms after" in output
+
+
 def test_torch_compile_takes_the_frozen_statistics(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
     first = pictures()[0]

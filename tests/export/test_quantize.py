@@ -113,7 +113,7 @@ def test_pictures_of_the_calibration_cannot_judge(
     [
         (["--precision", "int8"], "pass --calibrate FOLDER"),
         (["--precision", "fp32", "--calibrate", "photos"], "--calibrate belongs to --precision int8"),
-        (["--precision", "int8", "--calibrate", "nowhere"], "--calibrate nowhere has 0 pictures"),
+        (["--precision", "int8", "--calibrate", "nowhere"], "there is no folder nowhere; --calibrate"),
     ],
 )
 def test_wrong_options_of_calibration_name_the_option_to_change(

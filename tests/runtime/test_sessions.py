@@ -102,6 +102,14 @@ def test_without_artifacts_auto_takes_torch_and_says_why(bundle: Bundle) -> None
         assert "i2i-rt export" in translator.description
 
 
+@pytest.mark.parametrize(
+    ("precision", "options"), [("int8", "--precision int8"), ("fp8", "--format tensorrt --precision fp8")]
+)
+def test_eight_bits_without_an_artifact_name_the_export(bundle: Bundle, precision: str, options: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"run 'i2i-rt export .* ?{options} --calibrate FOLDER'"):
+        backends.choose(bundle, "auto", precision)
+
+
 def test_compiled_torch_agrees_with_eager(bundle: Bundle) -> None:
     if backends.problem(backends.BACKENDS["torch-compile"]) is not None:
         pytest.skip("there is no C++ compiler here")
