@@ -106,6 +106,11 @@ def runner(function: TensorFunction) -> "Runner":
     return GraphRunner(function) if device_here().type == "cuda" else Runner(function)
 
 
+def _tensor(array: np.ndarray) -> Tensor:
+    # PyTorch has no tensors that must not be written to, as the arrays of a server must not
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device_here())
+
+
 class Runner:
     """Runs a function of tensors on NumPy arrays."""
 
@@ -115,7 +120,7 @@ class Runner:
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Gives the function's outputs; they belong to the caller."""
         with torch.inference_mode():
-            inputs = [torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device_here()) for array in arrays]
+            inputs = [_tensor(array) for array in arrays]
             return [output.cpu().numpy() for output in self._outputs(inputs)]
 
     def _outputs(self, inputs: Sequence[Tensor]) -> Outputs:
@@ -165,7 +170,7 @@ class GraphRunner(Runner):
         with torch.inference_mode():
             recording = self._recordings.pop(shapes, None)
             if recording is None:
-                inputs = [torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device_here()) for array in arrays]
+                inputs = [_tensor(array) for array in arrays]
                 try:
                     recording = _Recording(*self._record(inputs))
                 except RuntimeError as error:
