@@ -11,9 +11,8 @@ from PIL import Image
 from i2i_rt.bundle import Bundle, Golden
 from i2i_rt.errors import BundleError
 from i2i_rt.runtime.gates import GATES_DB, GATES_ERROR
+from i2i_rt.serving.datatypes import DATATYPES
 from i2i_rt.serving.served import ServedModel
-
-TYPES = {"uint8": "UINT8", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float32": "FP32", "bool": "BOOL"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Canary:
 
         request = ModelInferRequest(model_name=self.model.name)
         for name, array in self.inputs.items():
-            request.inputs.add(name=name, datatype=TYPES[array.dtype.name], shape=array.shape)
+            request.inputs.add(name=name, datatype=DATATYPES[array.dtype.name], shape=array.shape)
             request.raw_input_contents.append(array.tobytes())
         if self.model.kind == "stream":
             # words, which no client's numbers meet

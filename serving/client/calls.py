@@ -7,14 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from i2i_rt.serving.client.shared_memory import Lease
+from i2i_rt.serving.datatypes import DTYPES
 from i2i_rt.serving.errors import ServerFault
-
-# NumPy's name of a dtype -> Triton's
-DATATYPES = {
-    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
-    "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float32": "FP32", "float64": "FP64",
-}  # fmt: skip
-DTYPES = {datatype: np.dtype(name) for name, datatype in DATATYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -115,3 +109,8 @@ Call = Infer | ListModels | GetConfig | IsReady | ListRegions | MapRegion | Unma
 
 # what comes back, by the call
 Answer = dict[str, np.ndarray] | list[str] | dict[str, str] | bool | None
+
+
+def needs_key(call: Call) -> bool:
+    """Says whether a call is one of shared memory, for which a server wants the administrator's key."""
+    return isinstance(call, ListRegions | MapRegion | UnmapRegion) or (isinstance(call, Infer) and bool(call.lease))

@@ -7,7 +7,6 @@ import numpy as np
 from i2i_rt.errors import MissingDependencyError
 from i2i_rt.serving.client.address import Address, Tls
 from i2i_rt.serving.client.calls import (
-    DATATYPES,
     Answer,
     Call,
     GetConfig,
@@ -17,11 +16,12 @@ from i2i_rt.serving.client.calls import (
     ListRegions,
     MapRegion,
     UnmapRegion,
+    needs_key,
 )
+from i2i_rt.serving.datatypes import DATATYPES
 from i2i_rt.serving.errors import ServingError, from_grpc
+from i2i_rt.serving.keys import HEADER
 
-KEY = "i2i-rt-key"
-RESTRICTED = (ListRegions, MapRegion, UnmapRegion)
 # without a bound, since a server's own limits hold; a connection that broke is tried again soon, for servers restart
 CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -66,10 +66,10 @@ class GrpcCodec:
     def __init__(self, address: Address, key: str | None) -> None:
         self._pb = messages()
         self._address = address
-        self._key = ((KEY, key),) if key else ()
+        self._key = ((HEADER, key),) if key else ()
 
     def metadata(self, call: Call) -> tuple[tuple[str, str], ...]:
-        return self._key if isinstance(call, RESTRICTED) else ()
+        return self._key if needs_key(call) else ()
 
     def encode(self, call: Call) -> tuple[str, Any]:
         """Gives the method's name and its message."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from i2i_rt.serving.client.address import Address, Tls
 from i2i_rt.serving.client.calls import (
-    DATATYPES,
     Answer,
     Call,
     GetConfig,
@@ -21,11 +20,12 @@ from i2i_rt.serving.client.calls import (
     ListRegions,
     MapRegion,
     UnmapRegion,
+    needs_key,
 )
+from i2i_rt.serving.datatypes import DATATYPES
 from i2i_rt.serving.errors import ServerFault, ServingError, from_http
+from i2i_rt.serving.keys import HEADER
 
-KEY = "i2i-rt-key"
-RESTRICTED = (ListRegions, MapRegion, UnmapRegion)
 HEADER_LENGTH = "Inference-Header-Content-Length"  # of the JSON before the tensors
 
 
@@ -51,14 +51,14 @@ class HttpCodec:
 
     def __init__(self, address: Address, key: str | None) -> None:
         self._address = address
-        self._key = {KEY: key} if key else {}
+        self._key = {HEADER: key} if key else {}
 
     def encode(self, call: Call) -> HttpRequest:
-        headers = self._key if isinstance(call, RESTRICTED) else {}
+        headers = self._key if needs_key(call) else {}
         shared = "/v2/systemsharedmemory"
         match call:
             case Infer():
-                return self._infer(call)
+                return self._infer(call, headers)
             case ListModels():
                 return self._request("POST", "/v2/repository/index", headers, {"ready": True})
             case GetConfig(model):
@@ -79,7 +79,7 @@ class HttpCodec:
         content = b"" if body is None else json.dumps(body).encode()
         return HttpRequest(method, self._address.path + path, headers, content)
 
-    def _infer(self, call: Infer) -> HttpRequest:
+    def _infer(self, call: Infer, headers: Mapping[str, str]) -> HttpRequest:
         inputs, contents = [], []
         for name, array in call.inputs.items():
             tensor: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": list(array.shape)}
@@ -104,7 +104,7 @@ class HttpCodec:
         return HttpRequest(
             "POST",
             f"{self._address.path}/v2/models/{quote(call.model, safe='')}/infer",
-            {HEADER_LENGTH: str(len(header)), "Content-Type": "application/octet-stream"},
+            {**headers, HEADER_LENGTH: str(len(header)), "Content-Type": "application/octet-stream"},
             b"".join([header, *contents]),
         )
 

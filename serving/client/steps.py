@@ -14,7 +14,6 @@ from i2i_rt.errors import I2IError, UnsupportedError, closest
 from i2i_rt.runtime.session import check, cropped, padded
 from i2i_rt.serving.client import shared_memory
 from i2i_rt.serving.client.calls import (
-    DATATYPES,
     Answer,
     Call,
     GetConfig,
@@ -27,6 +26,7 @@ from i2i_rt.serving.client.calls import (
     UnmapRegion,
 )
 from i2i_rt.serving.client.retry import Retry
+from i2i_rt.serving.datatypes import DATATYPES
 from i2i_rt.serving.errors import Busy, DeadlineExceeded, NotFound, Refused, ServingError, StreamLost, Unreachable
 from i2i_rt.serving.served import PARAMETER, Kind, ServedModel
 from i2i_rt.spec import StageSpec, TensorSpec
