@@ -68,9 +68,10 @@ def _record_style(bundle: Bundle, network: Session) -> np.ndarray | None:
 
 
 def _record_image(bundle: Bundle, network: Session, inputs: dict[str, np.ndarray]) -> None:
-    """Records what the mean style makes of the same picture, where there is such a style without a domain."""
+    """Records what the mean style of the first domain makes of the same picture, where there is one."""
+    assert bundle.style is not None
     try:
-        mean = StyleMaker(bundle, network).mean()
+        mean = StyleMaker(bundle, network).mean(bundle.style.domains[0] if bundle.style.domains else None)
     except I2IError:
         return
     inputs = {**inputs, "style": mean.code[None]}

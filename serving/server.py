@@ -4,6 +4,7 @@ The server listens on Unix sockets in a folder that only this user can enter, an
 goes through the gateway. Its HTTP interface is off.
 """
 
+import contextlib
 import os
 import re
 import secrets
@@ -43,7 +44,6 @@ class TritonServer:
         repository: Path,
         *,
         installation: Installation | None = None,
-        python_path: Path | None = None,
         log: Path | None = None,
         drain_s: int = 20,
         arguments: Sequence[str] = (),
@@ -53,7 +53,6 @@ class TritonServer:
         Args:
             repository: the folder of models; all of them are loaded.
             installation: the server; by default the one that is found.
-            python_path: the folder from which its Python models import `i2i_rt`.
             log: a file to which it writes at the end; by default a temporary one.
             drain_s: how long work may go on after `stop`.
             arguments: more options of the server's command line.
@@ -75,8 +74,6 @@ class TritonServer:
         self.address = f"unix:{self.folder}/grpc:1"
         self.metrics_socket = self.folder / "metrics"
         environment = {**os.environ, **installation.environment, "TMPDIR": str(self.folder)}
-        if python_path is not None:
-            environment["PYTHONPATH"] = str(python_path)
         command = [
             *(sys.executable, "-I", guard.__file__, str(self.folder), self.id, str(drain_s + 5)),
             *self._command(installation, repository),
@@ -183,6 +180,12 @@ class TritonServer:
         self._last_log = self.log()
         self._log.close()
         return code
+
+    def kill(self) -> None:
+        """Ends the server at once; requests that it has accepted get no answer."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.stop()
 
     def __enter__(self) -> Self:
         return self

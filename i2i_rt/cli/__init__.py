@@ -24,6 +24,7 @@ VERBS = {
     "live": ("live", "translate a camera or a network stream"),
     "style": ("style", "make a style of a picture, a seed or a mean; mix and move styles"),
     "edit": ("edit", "swap, mix and move pictures by their codes; edit regions, clone"),
+    "serve": ("serve", "serve bundles by Triton Inference Server"),
     "deploy": ("deploy", "write a production repository, an image and manifests for Triton Inference Server"),
     "bench": ("bench", "measure latency, throughput, memory and fidelity of every backend"),
     "eval": ("eval", "measure the quality of results: temporal stability of a video"),
@@ -32,7 +33,10 @@ VERBS = {
 
 # optional packages by their import name -> (their name on the index, the extra that has them)
 OPTIONAL = {
+    "aiohttp": ("aiohttp", "client"),
     "av": ("av", "video"),
+    "google": ("protobuf", "client"),
+    "grpc": ("grpcio", "client"),
     "matplotlib": ("matplotlib", "train"),
     "onnx": ("onnx", "train"),
     "onnxruntime": ("onnxruntime", "cpu"),

@@ -1,9 +1,17 @@
-"""What the tests of serving share: a real server, started once, over small models.
+"""What the tests of serving share: real servers, started once, over small models.
 
-Tests with the fixture `triton` are skipped where there is no Triton Inference Server, and run in one worker.
+Tests with the fixtures `triton` and `service` are skipped where there is no Triton Inference Server, and run in one
+worker. `triton` is the server alone; `service` is all that `i2i-rt serve` starts, with gateway and supervisor.
 """
 
-from collections.abc import Iterator
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -93,3 +101,84 @@ def triton(installation: Installation, tmp_path_factory: pytest.TempPathFactory)
     with TritonServer(repository, installation=installation) as server:
         server.wait_ready()
         yield server
+
+
+@dataclass
+class Served:
+    """`i2i-rt serve` in a process of its own.
+
+    Attributes:
+        process: the service; the server is a process below it.
+        grpc, http, metrics: its ports on this host.
+        log: the file of what it says.
+    """
+
+    process: subprocess.Popen[bytes]
+    grpc: int
+    http: int
+    metrics: int
+    log: Path
+
+    @classmethod
+    def start(cls, bundles: Sequence[Path], folder: Path, *options: str, ports: Sequence[int] = ()) -> "Served":
+        """Starts it on free ports; it is ready later."""
+        grpc, http, metrics = ports or free_ports(3)
+        words = [sys.executable, "-m", "i2i_rt", "serve", *map(str, bundles), "--backend", "onnxruntime"]
+        words += ["--threads", "1", "--grpc", str(grpc), "--http", str(http), "--metrics", str(metrics), *options]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "XDG_RUNTIME_DIR": str(folder)}
+        log = folder / f"serve-{grpc}.log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(words, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+        return cls(process, grpc, http, metrics, log)
+
+    @property
+    def key_file(self) -> Path:
+        """The administrator's key, where it was drawn."""
+        return self.log.parent / "i2i_rt" / "serving" / str(self.grpc) / "key"
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, words: str, timeout_s: float = 120.0, *, times: int = 1) -> None:
+        """Waits until it has said something, so many times."""
+        end = time.monotonic() + timeout_s
+        while self.said().count(words) < times:
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < end, f"it did not say {words!r}: {self.said()}"
+            time.sleep(0.05)
+
+    def stop(self, timeout_s: float = 60.0) -> int:
+        """Ends it as an operator would, and gives the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def free_ports(count: int) -> list[int]:
+    """Gives ports that nobody listens on just now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def service(
+    installation: Installation, exported: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """`i2i-rt serve` over the bundles `cut` and `starganv2`, ready; tests must leave it as it was."""
+    paths = [exported[name].path for name in ("cut", "starganv2")]
+    found = Served.start(paths, tmp_path_factory.mktemp("service"))
+    try:
+        found.wait_for("ready in")
+        yield found
+    finally:
+        assert found.stop() == 0, found.said()
