@@ -22,7 +22,7 @@ from i2i_rt.benchmarks.worker import Worker, WorkerError
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError, UnsupportedError, closest
 from i2i_rt.runtime import backends, machine
-from i2i_rt.runtime.backends import BACKENDS, PRECISIONS
+from i2i_rt.runtime.backends import BACKENDS, PRECISIONS, REMOTE
 from i2i_rt.runtime.gates import GATES_DB
 
 BASELINES = (("torch", "fp32"), ("onnxruntime", "fp32"))
@@ -61,6 +61,7 @@ def measure(
     threads: int | None = None,
     build: bool = True,
     fused: backends.Fused = "auto",
+    server: str | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Measures `(backend, precision)` variants and the baselines; what cannot run becomes a row with the reason.
@@ -81,7 +82,8 @@ def measure(
         candidates: list[_Candidate] = []
         for name, precision in dict.fromkeys((*BASELINES, *variants)):
             try:
-                choice = replace(backends.choose(bundle, name, precision), build=build, fused=fused)
+                address = server if name == REMOTE.name else None
+                choice = replace(backends.choose(bundle, name, precision, server=address), build=build, fused=fused)
                 progress(f"{name} {precision}: opening in a new process")
                 worker = stack.enter_context(Worker(bundle.path, choice, threads))
                 candidates.append(_Candidate(worker, worker.open()))
@@ -108,10 +110,10 @@ def _say(progress: Callable[[str], None], place: str, line: str) -> None:
     progress(f"{place}: {line}")
 
 
-def variants(bundle: Bundle, backend: str, precision: str) -> list[tuple[str, str]]:
+def variants(bundle: Bundle, backend: str, precision: str, server: str | None = None) -> list[tuple[str, str]]:
     """Gives the pairs that two options name: "all" or comma-separated names; a backend may be "auto".
 
-    "all" leaves out float16 in PyTorch on the CPU, which is there for GPUs only.
+    "all" leaves out float16 in PyTorch on the CPU, which is there for GPUs only, and has a server where one is named.
 
     Raises:
         UnsupportedError: where a name is unknown, or no named backend computes in a named precision.
@@ -121,8 +123,11 @@ def variants(bundle: Bundle, backend: str, precision: str) -> list[tuple[str, st
         if name not in PRECISIONS:
             raise UnsupportedError(f"no precision is called {name!r}; {closest(name, [*PRECISIONS, 'all'])}")
     found: list[tuple[str, str]] = []
-    for name in BACKENDS if backend == "all" else backend.split(","):
-        if name == "auto":
+    every = [*BACKENDS, *([REMOTE.name] if server else [])]
+    for name in every if backend == "all" else backend.split(","):
+        if name == REMOTE.name:
+            found.append((name, backends.choose(bundle, name, server=server).precision))
+        elif name == "auto":
             choices = [backends.choose(bundle, "auto", one) for one in (("auto",) if precision == "all" else wanted)]
             found += [(choice.backend.name, choice.precision) for choice in choices]
         else:

@@ -77,6 +77,7 @@ def measure(
     threads: int | None = None,
     build: bool = True,
     fused: Fused = "auto",
+    server: str | None = None,
     quick: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
@@ -103,7 +104,13 @@ def measure(
         pictures = [intake.resized(intake.from_frame(image), size) for image in images]
         progress("loading the model")
         with Translator.load(
-            bundle.path, backend=backend, precision=precision, threads=threads, build=build, fused=fused
+            bundle.path,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+            build=build,
+            fused=fused,
+            server=server,
         ) as translator:
             if translator.has_style:
                 translator.current_style = sample_style(bundle)
@@ -129,7 +136,7 @@ def measure(
 
 def _pipeline(translator: Translator, clip: Path, output: Path, options: VideoOptions, intake: Intake) -> _Pass:
     done = _Pass()
-    summary = translate_video(translator, clip, output, options, intake=intake, advance=done.advance)
+    summary = translate_video(translator.begin, clip, output, options, intake=intake, advance=done.advance)
     done.end()
     done.stages = summary.stages
     return done

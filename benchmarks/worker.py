@@ -114,7 +114,7 @@ class _Bench:
 
     def _import(self) -> None:
         importlib.import_module(self._choice.backend.package)
-        importlib.import_module(f"i2i_rt.runtime.{self._choice.backend.module}")
+        backends.module_of(self._choice.backend)
 
     def _open(self) -> None:
         self._session = backends.open_session(Bundle.open(self._path), self._choice, threads=self._threads)

@@ -114,6 +114,9 @@ class StyleMaker:
         random = np.random.Generator(np.random.PCG64(seed))
         where = self._domain_words("as", domain)
         origin = f"seed {seed}{where}"
+        made = self._made(seed=seed, domain=domain)
+        if made is not None:
+            return self._style(made, origin)
         if self.info.prior == "normal":
             return self._style(random.standard_normal(self.size), origin)
         if self.info.prior == "network":
@@ -126,6 +129,9 @@ class StyleMaker:
         self.check_request(domain)
         where = self._domain_words("of", domain)
         origin = f"the mean{where}"
+        made = self._made(domain=domain)
+        if made is not None:
+            return self._style(made, origin)
         if self.info.prior == "normal":
             return self._style(np.zeros(self.size), origin)
         if self.info.prior == "network":
@@ -225,6 +231,11 @@ class StyleMaker:
     def _domain_words(self, word: str, domain: str | None) -> str:
         """Gives a domain's name for a style's origin, whether it was named or numbered."""
         return "" if domain is None else f" {word} {self.info.domains[self.domain_index(domain)]}"
+
+    def _made(
+        self, *, image: np.ndarray | None = None, seed: int | None = None, domain: str | None
+    ) -> np.ndarray | None:
+        return None if self._session is None else self._session.style(image, seed, domain)
 
     def _mapped(self, random: np.random.Generator, count: int, domain: str | None) -> np.ndarray:
         spec = self._bundle.stages["style_from_noise"]

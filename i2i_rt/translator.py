@@ -1,6 +1,7 @@
 """`Translator`: what people hold. Frames in, translated frames out, whatever runs below."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +52,7 @@ class Translator:
         threads: int | None = None,
         build: bool = True,
         fused: backends.Fused = "auto",
+        server: str | None = None,
     ) -> Self:
         """Opens a bundle in a backend; `auto` takes the fastest verified artifact that this machine can run.
 
@@ -61,6 +63,7 @@ class Translator:
             threads: CPU threads to compute with; by default the backend's own choice.
             build: whether a TensorRT engine that was built for another machine is built anew, which takes minutes.
             fused: "off" keeps PyTorch from the fused kernels, which "auto" uses where their tests pass.
+            server: the address of a server that serves the bundle, such as `grpc://host:8001`; it translates then.
 
         Raises:
             BundleError: where the bundle cannot be read, or its system is no translation.
@@ -69,7 +72,7 @@ class Translator:
         bundle = Bundle.open(path)
         if "translate" not in bundle.stages:
             raise UnsupportedError(f"{path} translates nothing; it has the stages {', '.join(bundle.stages)}")
-        choice = replace(backends.choose(bundle, backend, precision), build=build, fused=fused)
+        choice = replace(backends.choose(bundle, backend, precision, server=server), build=build, fused=fused)
         return cls(backends.open_session(bundle, choice, threads=threads), choice.reason, bundle)
 
     @property
@@ -153,6 +156,17 @@ class Translator:
             raise UnsupportedError("this model takes no style: its system has none, or one is baked into it")
         return self._run(inputs)
 
+    def begin(
+        self, frames: np.ndarray, style: Style | Sequence[Style] | None = None
+    ) -> np.ndarray | Future[np.ndarray]:
+        """Begins to translate; gives the frames, or their future where the session works on several at once."""
+        workers = self.session.workers
+        if workers is None:
+            return self(frames, style)
+        # the style is that of now, whatever is current when the frames' turn comes
+        style = self._current() if style is None and self.has_style else style
+        return workers.submit(self, frames, style)
+
     def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         if self._label_maps is not None:
             return self._label_maps(inputs)
@@ -165,15 +179,18 @@ class Translator:
     def _codes(self, style: Style | Sequence[Style] | None, count: int) -> np.ndarray:
         """Gives the codes of `count` frames, `[N, S]`."""
         if style is None:
-            if self.current_style is None:
-                self.current_style = self.style()
-            style = self.current_style
+            style = self._current()
         styles = [style] * count if isinstance(style, Style) else list(style)
         if len(styles) != count:
             raise I2IError(f"there are {len(styles)} styles for {count} frames; give one, or one for each")
         for one in styles:
             self.styles.check(one)
         return np.stack([one.code for one in styles])
+
+    def _current(self) -> Style:
+        if self.current_style is None:
+            self.current_style = self.style()
+        return self.current_style
 
     def warm_up(self, height: int, width: int, *, batch: int = 1) -> None:
         """Pays first-run costs for frames of this size now, so that the first real frame does not."""

@@ -149,8 +149,19 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
 
 
+def add_server_option(parser: argparse.ArgumentParser, *others: str) -> None:
+    """Adds `--server`, and other names of it where they have no other meaning."""
+    parser.add_argument(
+        "--server",
+        *others,
+        metavar="URL",
+        help="with --backend triton: translate at a server that serves this bundle, grpc://HOST:8001 or "
+        "http://HOST:8000 (default: translate here)",
+    )
+
+
 def open_translator(arguments: argparse.Namespace, bundle: str | Path) -> "Translator":
-    """Opens a bundle as the options of `add_backend_options` say."""
+    """Opens a bundle as the options of `add_backend_options` say, and of `add_server_option` where a verb has that."""
     from i2i_rt.translator import Translator
 
     return Translator.load(
@@ -160,4 +171,5 @@ def open_translator(arguments: argparse.Namespace, bundle: str | Path) -> "Trans
         threads=arguments.threads,
         build=not arguments.no_build,
         fused=arguments.fused,
+        server=getattr(arguments, "server", None),
     )

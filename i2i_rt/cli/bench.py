@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from i2i_rt.cli import add_run_options
+from i2i_rt.cli import add_run_options, add_server_option
 from i2i_rt.errors import I2IError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", help="comma-separated: all, fp32, bf16, fp16, int8, fp8 (default: all; for video: auto)"
     )
     add_run_options(parser)
+    add_server_option(parser, "--url")
     parser.add_argument(
         "--size", help="comma-separated: 256, or HxW in pixels such as 360x640 (default: 256; for a clip: its own)"
     )
@@ -129,7 +130,7 @@ def _latency(bundle: "Bundle", arguments: argparse.Namespace) -> "Report":
 
     sizes, batches = _sizes(arguments.size or "256"), _numbers("--batch", arguments.batch)
     cases = [latency.Case(*size, batch) for size in sizes for batch in batches]
-    variants = latency.variants(bundle, arguments.backend or "all", arguments.precision or "all")
+    variants = latency.variants(bundle, arguments.backend or "all", arguments.precision or "all", arguments.server)
     with _progress() as progress:
         return latency.measure(
             bundle,
@@ -139,6 +140,7 @@ def _latency(bundle: "Bundle", arguments: argparse.Namespace) -> "Report":
             threads=arguments.threads,
             build=not arguments.no_build,
             fused=arguments.fused,
+            server=arguments.server,
             progress=progress,
         )
 
@@ -162,6 +164,7 @@ def _video(bundle: "Bundle", clip: Path | None, arguments: argparse.Namespace) -
             threads=arguments.threads,
             build=not arguments.no_build,
             fused=arguments.fused,
+            server=arguments.server,
             quick=arguments.quick,
             progress=progress,
         )

@@ -4,6 +4,7 @@
     i2i-rt live horse2zebra/ --url rtsp://192.168.1.20/stream --stabilize light --output zebra.mp4
     i2i-rt live horse2zebra/ --url ride.mp4 --duration 10 --output frames/
     i2i-rt live afhq/ --camera 0 --reference ginger.jpg black.jpg --domain cat
+    i2i-rt live horse2zebra/ --camera 0 --backend triton --server grpc://localhost:8001
 
 A window shows the result, with frames per second and the delay from arrival to display; Q closes it. Without a
 display the frames are written: to a video with the times of their arrival, or to a folder of pictures. Ctrl-C ends
@@ -16,6 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +28,7 @@ import numpy as np
 from rich.console import Console
 
 from i2i_rt.bundle import write_json
-from i2i_rt.cli import add_backend_options, open_translator, positive
+from i2i_rt.cli import add_backend_options, add_server_option, open_translator, positive
 from i2i_rt.cli.style_options import add_style_options, check_style_options, make_styles
 from i2i_rt.errors import I2IError, MediaError
 from i2i_rt.video.camera import LatestFrameReader, OpenCVSource, without_password
@@ -66,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the summary as JSON")
     add_style_options(parser, video=False)
     add_backend_options(parser)
+    add_server_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -119,12 +122,13 @@ def run(arguments: argparse.Namespace) -> int:
             stack.callback(window.close)
         status = stack.enter_context(progress.status("waiting for a frame") if progress.is_terminal else nullcontext())
 
-        def translate(frames: np.ndarray) -> np.ndarray:
+        def translate(frames: np.ndarray) -> np.ndarray | Future[np.ndarray]:
             changed = None if references is None else references.take()
             if changed is not None:  # between two frames: a session belongs to one thread
                 translator.current_style = translator.style(image=changed[1], domain=arguments.domain)
                 say(f"style: {translator.current_style.origin}, {changed[0]}")
-            return stabilizer(intake.resized(intake.from_frame(frames[0]), (height, width))[None])
+            taken = intake.resized(intake.from_frame(frames[0]), (height, width))[None]
+            return translator.begin(taken) if arguments.stabilize == "off" else stabilizer(taken)
 
         summary = translate_live(
             reader,

@@ -7,6 +7,7 @@
   i2i-rt translate afhq/ dog.mp4 -o cat.mp4 --reference ginger.jpg --domain cat
   i2i-rt translate afhq/ dog.mp4 -o cats.mp4 --style-path ginger.npz,black.npz
   i2i-rt translate streets/ labels.png -o street.png --instances instances.png
+  i2i-rt translate horse2zebra/ clip.mp4 -o zebra.mp4 --backend triton --server grpc://localhost:8001
 
 Models of label maps take files that hold a class for each pixel: indices (grey, palette or .npy) or the palette's
 colours; and videos of such pictures, of indices only where they are lossless.
@@ -28,7 +29,7 @@ from typing import Any
 from rich.console import Console
 
 from i2i_rt.bundle import Bundle, write_json
-from i2i_rt.cli import open_translator
+from i2i_rt.cli import add_server_option, open_translator
 from i2i_rt.cli.style_options import check_style_options, make_styles
 from i2i_rt.cli.translation_options import add_translation_options, check_kinds, video_options
 from i2i_rt.errors import I2IError
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="an image, a video, a folder, or a quoted pattern such as 'shots/*.png'")
     parser.add_argument("-o", "--output", required=True, help="the result: a file, or a folder for many inputs")
     add_translation_options(parser)
+    add_server_option(parser, "--url")
     parser.add_argument("--resume", action="store_true", help="go on with a video, or a folder, that was interrupted")
 
 

@@ -22,7 +22,7 @@ class Backend:
     """One way to run a bundle. A row is all that is known before the backend's package is imported."""
 
     name: str
-    module: str  # of i2i_rt.runtime; has `open_session(bundle, choice, threads)` and `problem(backend, precision)`
+    module: str  # below i2i_rt; has `open_session(bundle, choice, threads)` and `problem(backend, precision)`
     package: str
     extra: str
     format: str | None  # of the artifact that it runs; None: it runs the weights themselves
@@ -36,33 +36,41 @@ BACKENDS = {
     backend.name: backend
     for backend in (
         Backend(
-            "tensorrt", "tensorrt", "tensorrt", "gpu", "tensorrt",
+            "tensorrt", "runtime.tensorrt", "tensorrt", "gpu", "tensorrt",
             {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "int8": "int8", "fp8": "fp8"}, "cuda",
         ),
         Backend(
-            "onnxruntime-tensorrt", "onnxruntime", "onnxruntime", "gpu", "onnx",
+            "onnxruntime-tensorrt", "runtime.onnxruntime", "onnxruntime", "gpu", "onnx",
             {"fp32": "fp32", "fp16": "fp16"}, "cuda",
         ),
         Backend(
-            "onnxruntime-cuda", "onnxruntime", "onnxruntime", "gpu", "onnx",
+            "onnxruntime-cuda", "runtime.onnxruntime", "onnxruntime", "gpu", "onnx",
             {"fp32": "fp32", "fp16": "fp16"}, "cuda",
         ),
         Backend(
-            "openvino", "openvino", "openvino", "cpu", "openvino",
+            "openvino", "runtime.openvino", "openvino", "cpu", "openvino",
             {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}, "cpu",
         ),
         Backend(
-            "onnxruntime", "onnxruntime", "onnxruntime", "cpu", "onnx",
+            "onnxruntime", "runtime.onnxruntime", "onnxruntime", "cpu", "onnx",
             {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}, "cpu",
         ),
         Backend(
-            "aot-inductor", "aot_inductor", "torch", "train", "aot-inductor",
+            "aot-inductor", "runtime.aot_inductor", "torch", "train", "aot-inductor",
             {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}, "cpu or cuda", bound=True,
         ),
-        Backend("torch-compile", "torch", "torch", "train", None, {"fp32": None, "bf16": None}, "cpu or cuda"),
-        Backend("torch", "torch", "torch", "train", None, {"fp32": None, "bf16": None, "fp16": None}, "cpu or cuda"),
+        Backend("torch-compile", "runtime.torch", "torch", "train", None, {"fp32": None, "bf16": None}, "cpu or cuda"),
+        Backend(
+            "torch", "runtime.torch", "torch", "train", None,
+            {"fp32": None, "bf16": None, "fp16": None}, "cpu or cuda",
+        ),
     )
 }  # fmt: skip
+
+# Runs nothing here: a server that serves the bundle does.
+REMOTE = Backend(
+    "triton", "serving.session", "tritonclient", "client", None, dict.fromkeys(PRECISIONS), "a server's"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Choice:
     reason: str
     build: bool = True  # whether an artifact that was compiled for another machine may be compiled anew
     fused: Fused = "auto"  # of what computes with PyTorch
+    server: str | None = None  # the address, of the backend "triton"
 
     def __post_init__(self) -> None:
         if self.fused not in get_args(Fused):
@@ -86,16 +95,22 @@ def find(name: str) -> Backend:
     Raises:
         UnsupportedError: where there is none of that name.
     """
-    if name not in BACKENDS:
-        raise UnsupportedError(f"no backend is called {name!r}; {closest(name, [*BACKENDS, 'auto'])}")
-    return BACKENDS[name]
+    rows = {**BACKENDS, REMOTE.name: REMOTE}
+    if name not in rows:
+        raise UnsupportedError(f"no backend is called {name!r}; {closest(name, [*rows, 'auto'])}")
+    return rows[name]
+
+
+def module_of(backend: Backend) -> Any:
+    """Imports the module that runs a backend, and with it the backend's package."""
+    return importlib.import_module(f"i2i_rt.{backend.module}")
 
 
 def problem(backend: Backend, precision: str | None = None) -> str | None:
     """Says why this machine cannot use a backend (in a precision); None where it can."""
     if importlib.util.find_spec(backend.package) is None:
         return f"the package {backend.package!r} is not installed: pip install 'i2i-rt[{backend.extra}]'"
-    module: Any = importlib.import_module(f"i2i_rt.runtime.{backend.module}")
+    module: Any = module_of(backend)
     reason: str | None = module.problem(backend.name, precision)
     return reason
 
@@ -117,15 +132,27 @@ def artifact_problem(bundle: Bundle, backend: Backend, artifact: Artifact) -> st
     """Says why an artifact cannot be used here although the backend can; None where it can."""
     if not backend.bound:
         return None
-    module: Any = importlib.import_module(f"i2i_rt.runtime.{backend.module}")
+    module: Any = module_of(backend)
     reason: str | None = module.artifact_problem(bundle, artifact)
     return reason
 
 
-def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto", *, without: Collection[str] = ()) -> Choice:
+def choose(
+    bundle: Bundle,
+    backend: str = "auto",
+    precision: str = "auto",
+    *,
+    without: Collection[str] = (),
+    server: str | None = None,
+) -> Choice:
     """Chooses how to run a bundle; `auto` is the fastest verified artifact that this machine can run.
 
-    `without` names packages that `auto` must not need.
+    Args:
+        bundle: the model.
+        backend: a name in `BACKENDS`, "triton", or "auto".
+        precision: one of `PRECISIONS`, or "auto".
+        without: packages that `auto` must not need.
+        server: the address of a server that serves the bundle; it is asked, whatever else could run here.
 
     Raises:
         UnsupportedError: where the named backend or precision cannot be used, or nothing can.
@@ -133,6 +160,8 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto", *, wi
     """
     if precision not in (*PRECISIONS, "auto"):
         raise UnsupportedError(f"no precision is called {precision!r}; {closest(precision, [*PRECISIONS, 'auto'])}")
+    if server is not None or backend == REMOTE.name:
+        return _remote(bundle, backend, precision, server)
     if backend != "auto":
         return _named(bundle, find(backend), precision)
     weights = bundle.weights_sha256()
@@ -183,6 +212,19 @@ def choose(bundle: Bundle, backend: str = "auto", precision: str = "auto", *, wi
         f"{bundle.path} has no verified artifact that this machine can run without torch; "
         f"run 'i2i-rt export {bundle.path}' where torch is, or name a backend with --backend"
     )
+
+
+def _remote(bundle: Bundle, backend: str, precision: str, server: str | None) -> Choice:
+    if backend not in (REMOTE.name, "auto"):
+        raise UnsupportedError(f"the server at {server} is asked by the backend 'triton', not by {backend!r}")
+    if server is None:
+        raise UnsupportedError("the backend 'triton' needs the server's address: --server grpc://HOST:8001")
+    if problem(REMOTE) is not None:
+        raise MissingDependencyError(REMOTE.package, REMOTE.extra, f"the backend {REMOTE.name!r}")
+    found: str = module_of(REMOTE).served_precision(bundle, server)
+    if precision not in (found, "auto"):
+        raise UnsupportedError(f"the server at {server} computes in {found}, not in {precision}; leave --precision out")
+    return Choice(REMOTE, found, f"served at {server}", server=server)
 
 
 def _named(bundle: Bundle, backend: Backend, precision: str) -> Choice:
@@ -256,6 +298,6 @@ def required_artifact(bundle: Bundle, choice: Choice, stage: str) -> Artifact:
 
 def open_session(bundle: Bundle, choice: Choice, *, threads: int | None = None) -> Session:
     """Loads a bundle in the chosen backend; `threads` limits the CPU threads that it computes with."""
-    module: Any = importlib.import_module(f"i2i_rt.runtime.{choice.backend.module}")
+    module: Any = module_of(choice.backend)
     session: Session = module.open_session(bundle, choice, threads)
     return session

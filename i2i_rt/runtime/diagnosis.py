@@ -156,11 +156,11 @@ def _check(output: np.ndarray) -> None:
 
 
 TRIALS: Mapping[str, Callable[[Backend], str]] = {
-    "torch": _try_torch,
-    "aot_inductor": _try_torch,
-    "onnxruntime": _try_onnxruntime,
-    "openvino": _try_openvino,
-    "tensorrt": _try_tensorrt,
+    "runtime.torch": _try_torch,
+    "runtime.aot_inductor": _try_torch,
+    "runtime.onnxruntime": _try_onnxruntime,
+    "runtime.openvino": _try_openvino,
+    "runtime.tensorrt": _try_tensorrt,
 }
 
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import Self
 
 import numpy as np
@@ -11,19 +12,21 @@ from i2i_rt.spec import StageSpec
 
 
 class Session(ABC):
-    """One backend with one bundle loaded: a context manager. Not safe for use by several threads at once.
+    """One backend with one bundle loaded: a context manager. It belongs to one thread, if it has no `workers`.
 
     Attributes:
-        backend: its name in `i2i_rt.runtime.backends.BACKENDS`.
+        backend: its name in `i2i_rt.runtime.backends`.
         precision: one of `i2i_rt.runtime.backends.PRECISIONS`.
         device: the device that it runs on, in words.
         stages: what can be run.
+        workers: threads that run it at once, where that is of use: a server works on several requests.
     """
 
     backend: str
     precision: str
     device: str
     stages: Mapping[str, StageSpec]
+    workers: Executor | None = None
 
     @abstractmethod
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -36,6 +39,10 @@ class Session(ABC):
     def made_for(self, stage: str) -> list[tuple[int, int, int]]:
         """Gives the batches, heights and widths that an artifact was made for; empty where it takes all alike."""
         return []
+
+    def style(self, image: np.ndarray | None, seed: int | None, domain: str | None) -> np.ndarray | None:
+        """Gives the code `[S]` of a style where the backend makes it as a whole; None where the stages make it."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - most backends have nothing to free
         """Frees what the backend holds; the session cannot be used afterwards."""

@@ -1,6 +1,7 @@
 """What translates the frames of one video in their order: the network, steadied, along a path of styles."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class ClipTranslator:
         self._translator = translator
         self._stabilizer = Stabilizer(translator, stabilize) if stabilize != "off" else None
         self._walk: StyleWalk | None = None
-        self._translate: Callable[..., np.ndarray] = self._stabilizer or translator
+        self._translate: Callable[..., np.ndarray | Future[np.ndarray]] = self._stabilizer or translator.begin
         if len(styles) > 1:
             self._translate = self._walk = StyleWalk(self._translate, StylePath(translator.styles, tuple(styles)))
         self.note = self._stabilizer.note if self._stabilizer is not None else ""
@@ -40,6 +41,6 @@ class ClipTranslator:
         else:
             self._translator.warm_up(height, width, batch=batch)
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Translates the next frames, `[N, …]`."""
+    def __call__(self, frames: np.ndarray) -> np.ndarray | Future[np.ndarray]:
+        """Translates the next frames, `[N, …]`, or begins to."""
         return self._translate(frames)

@@ -5,6 +5,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from os import environ
 from threading import Event
@@ -13,10 +14,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from i2i_rt.video.camera import LatestFrameReader
+from i2i_rt.video.camera import Arrival, LatestFrameReader
 from i2i_rt.video.overlay import write_lines
 
 RECENT_FRAMES = 150  # that the delay on screen is taken from
+IN_FLIGHT = 2  # frames that are translated at once, elsewhere: one is on its way while the other is computed
+POLL_S = 0.002  # how long a new frame is waited for before the one in flight is looked after
 
 
 class Sink(Protocol):
@@ -126,7 +129,7 @@ def window_problem() -> str | None:
 
 def translate_live(
     reader: LatestFrameReader,
-    translate: Callable[[np.ndarray], np.ndarray],
+    translate: Callable[[np.ndarray], np.ndarray | Future[np.ndarray]],
     *,
     window: Sink | None,
     files: Sequence[Sink],
@@ -138,20 +141,31 @@ def translate_live(
 ) -> Summary:
     """Translates the newest frame again and again until the source ends, a limit is reached or `stop` is set.
 
-    A frame's delay ends when the window has it or, without a window, when the files have it.
+    Where `translate` gives futures, two frames are under way at once; they are shown in their order. A frame's delay
+    ends when the window has it or, without a window, when the files have it.
     """
     meter = Meter()
     started_s = time.perf_counter()
     first_s: float | None = None
+    begun: deque[tuple[Arrival, np.ndarray | Future[np.ndarray]]] = deque()
     reader.start()
-    while not stop.is_set() and not reader.ended and len(meter.delays_ms) != max_frames:
-        if duration_s is not None and time.perf_counter() - started_s >= duration_s:
+    while not stop.is_set():
+        over = (
+            reader.ended
+            or len(meter.delays_ms) + len(begun) == max_frames
+            or (duration_s is not None and time.perf_counter() - started_s >= duration_s)
+        )
+        if over and not begun:
             break
-        arrival = reader.take(timeout_s=0.1)
-        if arrival is None:
-            continue
+        if not over:
+            arrival = reader.take(timeout_s=POLL_S if begun else 0.1)
+            if arrival is not None:
+                begun.append((arrival, translate(arrival.frame[None])))
+            if not begun or (len(begun) < IN_FLIGHT and not _is_done(begun[0][1])):
+                continue
+        arrival, result = begun.popleft()
+        translated = (result.result() if isinstance(result, Future) else result)[0]
         first_s = arrival.time_s if first_s is None else first_s
-        translated = translate(arrival.frame[None])[0]
         status = meter.status(reader)
         if window is not None:
             window.write(write_lines(translated, status.lines()), arrival.time_s - first_s)
@@ -163,3 +177,7 @@ def translate_live(
             meter.frame(arrival.time_s, time.perf_counter())
         show_status(status)
     return meter.summary(reader, time.perf_counter() - started_s)
+
+
+def _is_done(result: np.ndarray | Future[np.ndarray]) -> bool:
+    return not isinstance(result, Future) or result.done()

@@ -6,8 +6,10 @@ are the same.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,8 @@ from i2i_rt.video.writer import TICKS_PER_SECOND, Encoding, Segment
 
 FRAMES_IN_A_QUEUE = 8
 
-Translate = Callable[[np.ndarray], np.ndarray]  # what the intake gives, [N, …], to uint8 RGB [N, H, W, 3]
+# what the intake gives, [N, …], to uint8 RGB [N, H, W, 3], or to the future of that
+Translate = Callable[[np.ndarray], np.ndarray | Future[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def translate_part(
     """Translates a part of a video into segments; `finish` of `translate.py` joins them.
 
     Args:
-        translate: takes what the intake gives, `[N, …]`, and gives uint8 RGB frames `[N, H, W, 3]`.
+        translate: takes what the intake gives, `[N, …]`, and gives uint8 RGB frames `[N, H, W, 3]` or their future.
         clip: the video.
         segments: where its frames go, and those of an earlier run are.
         options: how it is done.
@@ -223,8 +226,11 @@ class _Work:
         images = [self._intake.resized(self._intake.from_frame(frame.image), self._size) for frame in frames]
         return _Batch(frames, np.stack(images + images[-1:] * (self._options.batch - len(images))))
 
-    def infer(self, batch: _Batch) -> _Batch:
-        return _Batch(batch.frames, batch.images, self._translate(batch.images))
+    def infer(self, batch: _Batch) -> _Batch | Future[_Batch]:
+        results = self._translate(batch.images)
+        if isinstance(results, Future):
+            return _then(results, partial(_Batch, batch.frames, batch.images))
+        return _Batch(batch.frames, batch.images, results)
 
     def write(self, batch: _Batch) -> int:
         """Writes a batch and gives the number of frames that were written."""
@@ -260,6 +266,21 @@ class _Work:
             interrupted=interrupted,
             times=times,
         )
+
+
+def _then(future: Future[np.ndarray], make: Callable[[np.ndarray], _Batch]) -> Future[_Batch]:
+    """Gives the future of what is made of another future's result."""
+    made: Future[_Batch] = Future()
+
+    def finish(done: Future[np.ndarray]) -> None:
+        error = done.exception()
+        if error is None:
+            made.set_result(make(done.result()))
+        else:
+            made.set_exception(error)
+
+    future.add_done_callback(finish)
+    return made
 
 
 def _seen(frame: Frame) -> str:

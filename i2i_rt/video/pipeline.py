@@ -1,7 +1,8 @@
 """Reading, preparing, inference and writing side by side, joined by short queues.
 
 A full queue makes its writer wait, so memory does not grow with the length of the input. Inference runs in the
-caller's thread, because sessions belong to one thread; items leave in the order in which they came.
+caller's thread, because sessions belong to one thread; items leave in the order in which they came. Inference that
+goes on elsewhere gives futures: as many are under way as the queue to the writer holds.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -58,7 +61,7 @@ class _Queue:
 def run(
     source: Iterable[Item],
     prepare: Callable[[Item], Prepared],
-    infer: Callable[[Prepared], Result],
+    infer: Callable[[Prepared], Result | Future[Result]],
     write: Callable[[Result], None],
     *,
     depth: int = 4,
@@ -108,15 +111,26 @@ def run(
 
     def write_all() -> None:
         for result in to_write:
+            if isinstance(result, Future):
+                result = result.result()
             _timed(times["write"], write, result)
+
+    def infer_all() -> None:
+        for item in to_infer:
+            begin = time.perf_counter()
+            result = infer(item)
+            if isinstance(result, Future):
+                result.add_done_callback(partial(_time_since, times["infer"], begin))
+            else:
+                _time_since(times["infer"], begin)
+            to_write.put(result)
 
     readers = [threading.Thread(target=guarded(work), daemon=True) for work in (decode, prepare_all)]
     writer = threading.Thread(target=guarded(write_all), daemon=True)
     for thread in (*readers, writer):
         thread.start()
     try:
-        for item in to_infer:
-            to_write.put(_timed(times["infer"], infer, item))
+        infer_all()
     except _Halted:
         pass
     except BaseException as error:
@@ -137,3 +151,7 @@ def _timed(times: "array[float]", function: Callable[..., Any], *arguments: Any)
     result = function(*arguments)
     times.append(time.perf_counter() - begin)
     return result
+
+
+def _time_since(times: "array[float]", begin: float, *_: object) -> None:
+    times.append(time.perf_counter() - begin)

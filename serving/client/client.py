@@ -73,6 +73,15 @@ class _Settings:
         self._requests = Requests(bundle, deadline_s, retry or Retry(), shared=shared)
         self._open()
 
+    @property
+    def bundle(self) -> str | None:
+        """The name of the bundle on the server that is meant; None where the server has only one."""
+        return self._requests.bundle
+
+    @bundle.setter
+    def bundle(self, name: str | None) -> None:
+        self._requests.bundle = name
+
     def _open(self) -> None:
         raise NotImplementedError
 
@@ -135,6 +144,7 @@ class Client(_Settings):
         self,
         frames: np.ndarray,
         *,
+        edges: np.ndarray | None = None,
         style_id: int | None = None,
         image: np.ndarray | None = None,
         seed: int | None = None,
@@ -143,11 +153,13 @@ class Client(_Settings):
     ) -> tuple[np.ndarray, int]:
         """Translates frames in a style that the server makes and keeps; gives the result and the style's id.
 
+        The style is that of `style_id`, or as `style` makes it.
+
         Raises:
             NotFound: where the server no longer has the style of `style_id`; make it again.
         """
         wanted = StyleRequest(image, seed, domain)
-        return self._run(self._requests.pipeline(frames, style_id, wanted, deadline_s))
+        return self._run(self._requests.pipeline(frames, edges, style_id, wanted, deadline_s))
 
     def stream(
         self,
@@ -265,6 +277,7 @@ class AsyncClient(_Settings):
         self,
         frames: np.ndarray,
         *,
+        edges: np.ndarray | None = None,
         style_id: int | None = None,
         image: np.ndarray | None = None,
         seed: int | None = None,
@@ -272,7 +285,7 @@ class AsyncClient(_Settings):
         deadline_s: float | None = None,
     ) -> tuple[np.ndarray, int]:
         wanted = StyleRequest(image, seed, domain)
-        return await self._run(self._requests.pipeline(frames, style_id, wanted, deadline_s))
+        return await self._run(self._requests.pipeline(frames, edges, style_id, wanted, deadline_s))
 
     def stream(
         self,

@@ -105,7 +105,7 @@ class GrpcCodec:
             for name, (offset, size) in call.lease.outputs.items():
                 _refer(request.outputs.add(name=name), call.lease.region.name, offset, size)
         if call.place is not None:
-            request.parameters["sequence_id"].uint64_param = call.place.stream
+            request.parameters["sequence_id"].int64_param = call.place.stream
             request.parameters["sequence_start"].bool_param = call.place.start
             request.parameters["sequence_end"].bool_param = call.place.end
         return request

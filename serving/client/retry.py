@@ -39,5 +39,6 @@ class Retry:
             again = isinstance(error, ModelDied) or (isinstance(error, Unreachable) and known)
         if not again:
             return None
-        pause: float = min(self.first_s * 2 ** min(attempt, 10), self.most_s) * random.uniform(0.5, 1.0)
-        return max(pause, error.retry_after_s or 0.0)
+        pause: float = max(min(self.first_s * 2 ** min(attempt, 10), self.most_s), error.retry_after_s or 0.0)
+        # not all at one time; and never before the server asked for
+        return pause * (random.uniform(1.0, 1.25) if error.retry_after_s else random.uniform(0.5, 1.0))

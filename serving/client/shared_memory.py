@@ -7,6 +7,7 @@ left behind can be found and removed by the next one.
 import mmap
 import os
 import secrets
+import time
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ PREFIX = "i2i-rt-client"
 ALIGNMENT = 64  # of tensors in a region, in bytes
 LEAST_REGION = 2**18  # bytes
 MOST_REGIONS = 16  # that one client holds; requests beyond them carry their tensors themselves
+RETIRED_S = 60.0  # after which a server that was asked in vain no longer writes its answer
 
 
 class Region:
@@ -61,7 +63,7 @@ class Lease:
     """A region in the hands of one request, with the places of its inputs and outputs.
 
     Attributes:
-        slots: offset and size in bytes, by the tensor's name and whether it is an output.
+        inputs, outputs: offset and size in bytes, by the tensor's name.
     """
 
     def __init__(self, pool: "Pool", region: Region, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
@@ -98,6 +100,7 @@ class Pool:
         self._lock = Lock()
         self._free: list[Region] = []
         self._all: dict[str, Region] = {}
+        self._retired: list[tuple[float, Region]] = []
         self._names: list[str] = []  # what is left to unlink; shared with the finalizer, which must not hold the pool
         self._finalizer = weakref.finalize(self, _unlink_of, os.getpid(), self._names)
 
@@ -133,7 +136,19 @@ class Pool:
 
     def retire(self, region: Region) -> None:
         with self._lock:
-            _unlink([region.name])
+            self._retired.append((time.monotonic(), region))
+
+    def expired(self) -> list[Region]:
+        """Gives the regions that were retired long ago, for the server to let go; they are no longer of this pool."""
+        with self._lock:
+            latest = time.monotonic() - RETIRED_S
+            gone = [region for since, region in self._retired if since <= latest]
+            self._retired = [(since, region) for since, region in self._retired if since > latest]
+            for region in gone:
+                del self._all[region.name]
+                self._names.remove(region.name)
+        _unlink(region.name for region in gone)
+        return gone
 
     def forget(self) -> None:
         """Is told that the server lost all regions, as by a restart."""

@@ -3,6 +3,7 @@
 A generator yields an `Exchange`, gets its answer (or the error is raised inside it), and returns the result.
 """
 
+import contextlib
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -99,7 +100,7 @@ class Requests:
 
     def __init__(self, bundle: str | None, deadline_s: float, retry: Retry, *, shared: bool) -> None:
         """`shared`: whether large tensors go through shared memory, if the server takes it."""
-        self._bundle, self._deadline_s, self._retry = bundle, deadline_s, retry
+        self.bundle, self._deadline_s, self._retry = bundle, deadline_s, retry
         self._pool = shared_memory.Pool()
         self._pool.is_open = shared
         self._swept = False
@@ -166,20 +167,37 @@ class Requests:
         )
 
     def pipeline(
-        self, frames: np.ndarray, style_id: int | None, wanted: StyleRequest, deadline_s: float | None
+        self,
+        frames: np.ndarray,
+        edges: np.ndarray | None,
+        style_id: int | None,
+        wanted: StyleRequest,
+        deadline_s: float | None,
     ) -> Steps[tuple[np.ndarray, int]]:
         end = self._end(deadline_s)
         served = yield from self._find("pipeline", end)
-        if frames.ndim == 3:
-            translated, made = yield from self.pipeline(frames[None], style_id, wanted, end - _now())
+        source = served.spec.inputs[0]
+        if frames.ndim == len(source.axes) - 1:
+            edges = None if edges is None else edges[None]
+            translated, made = yield from self.pipeline(frames[None], edges, style_id, wanted, end - _now())
             return translated[0], made
-        if (style_id is None) == (wanted == StyleRequest()):
-            raise I2IError("the pipeline takes the id of a style, a picture or a seed: one of them")
-        inputs = {"frames": frames, **wanted.inputs(served)}
-        if style_id is not None:
-            inputs["style_id"] = np.array([style_id], np.int64)
-        outputs = yield from self._infer(Infer(served.name, inputs), end, {"translated": frames.nbytes, "style_id": 8})
-        return outputs["translated"], int(outputs["style_id"][0])
+        if style_id is not None and wanted != StyleRequest():
+            raise I2IError("the pipeline takes the id of a style, or what it makes one of, not both")
+        styled = wanted.inputs(served)
+        parts = []
+        for begin in range(0, max(len(frames), 1), served.limits.batch):
+            some = slice(begin, begin + served.limits.batch)
+            inputs = {source.name: frames[some], **styled}
+            if edges is not None:
+                inputs["edges"] = edges[some]
+            if style_id is not None:
+                inputs["style_id"] = np.array([style_id], np.int64)
+            size = _picture_bytes(inputs[source.name], source)
+            outputs = yield from self._infer(Infer(served.name, inputs), end, {"translated": size, "style_id": 8})
+            parts.append(outputs["translated"])
+            style_id, styled = int(outputs["style_id"][0]), {}  # the frames that follow are of the same style
+        assert style_id is not None
+        return np.concatenate(parts) if len(parts) > 1 else parts[0], style_id
 
     def image(self, content: bytes, deadline_s: float | None) -> Steps[bytes]:
         end = self._end(deadline_s)
@@ -197,11 +215,12 @@ class Requests:
         return (yield from self._find("stream", self._end(None)))
 
     def stream_frame(
-        self, model: str, inputs: Mapping[str, np.ndarray], place: Place, size: int | None, deadline_s: float | None
+        self, served: ServedModel, inputs: Mapping[str, np.ndarray], place: Place, deadline_s: float | None
     ) -> Steps[np.ndarray]:
-        sizes = None if size is None else {"translated": size}
+        source = served.spec.inputs[0]
+        sizes = {"translated": _picture_bytes(inputs[source.name], source)}
         try:
-            outputs = yield from self._infer(Infer(model, inputs, place), self._end(deadline_s), sizes)
+            outputs = yield from self._infer(Infer(served.name, inputs, place), self._end(deadline_s), sizes)
         except Refused as error:
             if not place.start and "equence" in str(error):  # Triton's words of a sequence that it does not know
                 raise StreamLost(f"the server has lost this video stream; begin another one ({error})") from None
@@ -267,9 +286,9 @@ class Requests:
         bundles = list(dict.fromkeys(served.bundle for served in models))
         if not bundles:
             raise UnsupportedError("the server has no model of i2i_rt")
-        if self._bundle is None and len(bundles) > 1:
+        if self.bundle is None and len(bundles) > 1:
             raise I2IError(f"the server has several bundles; name one: {', '.join(bundles)}")
-        name = self._bundle or bundles[0]
+        name = self.bundle or bundles[0]
         if name not in bundles:
             raise I2IError(f"the server has no bundle {name!r}; {closest(name, bundles)}")
         return [served for served in models if served.bundle == name]
@@ -336,6 +355,7 @@ class Requests:
         if sum(inputs.values()) + sum(sizes.values()) >= SHARED_MEMORY_BYTES:
             lease = self._pool.lease(inputs, sizes)
         if lease is None:
+            yield from self._unmap_expired(end)
             return (yield Exchange(call, _left(end, call)))
         try:
             if not lease.region.mapped and not (yield from self._map(lease.region, end)):
@@ -372,6 +392,11 @@ class Requests:
         region.mapped = True
         return True
 
+    def _unmap_expired(self, end: float) -> Steps[None]:
+        for region in self._pool.expired():
+            with contextlib.suppress(ServingError):
+                yield Exchange(UnmapRegion(region.name), max(end - _now(), 0.001))
+
     def _sweep(self, end: float) -> Steps[None]:
         """Removes what clients that were killed have left, here and at the server."""
         self._swept = True
@@ -390,6 +415,11 @@ def _left(end: float, call: Call) -> float:
     if left <= 0:
         raise DeadlineExceeded(f"{call.subject}: no answer in the time that was given", taken=False)
     return left
+
+
+def _picture_bytes(frames: np.ndarray, source: TensorSpec) -> int:
+    """Gives the bytes of the pictures, uint8 RGB, that frames or label maps become."""
+    return frames.size if source.axes[-1].name == "C" else 3 * frames.size
 
 
 def _origin(wanted: StyleRequest) -> str:
