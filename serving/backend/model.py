@@ -15,6 +15,7 @@ from i2i_rt.runtime import backends
 from i2i_rt.runtime.session import Session
 from i2i_rt.serving import execution, served
 from i2i_rt.serving.backend.bls import BlsSession
+from i2i_rt.serving.backend.labels import check_labels
 from i2i_rt.serving.backend.refusal import CODED, Code, Refusal, coded
 from i2i_rt.serving.backend.tensors import from_pb, to_pb
 from i2i_rt.serving.execution import Execution
@@ -74,17 +75,25 @@ class Model(ABC):
         choice = backends.choose(self.bundle, self.execution.backend, self.execution.precision)
         return backends.open_session(self.bundle, choice, threads=self.execution.threads)
 
+    def inputs_of(self, request: Any) -> dict[str, np.ndarray]:
+        """Gives what a request holds, checked.
+
+        Raises:
+            Refusal: where nobody waits for it any more.
+            I2IError: where an input does not fit, or is beyond the limits.
+        """
+        if request.is_cancelled():
+            raise Refusal("CANCELLED", "the client no longer waits for this request")
+        inputs = {tensor.name(): from_pb(tensor) for tensor in request.inputs()}
+        self.served.limits.check(self.served.spec, {name: array.shape for name, array in inputs.items()})
+        check_labels(self.served.labels, inputs)
+        return inputs
+
     def _respond(self, request: Any) -> Any:
         import triton_python_backend_utils as pb_utils
 
         try:
-            if request.is_cancelled():
-                raise Refusal("CANCELLED", "the client no longer waits for this request")
-            inputs = {tensor.name(): from_pb(tensor) for tensor in request.inputs()}
-            known = {tensor.name for tensor in self.served.spec.inputs}
-            inputs = {name: array for name, array in inputs.items() if name in known}
-            self.served.limits.check(self.served.spec, {name: array.shape for name, array in inputs.items()})
-            outputs = self.answer(inputs, request)
+            outputs = self.answer(self.inputs_of(request), request)
         except Refusal as error:
             return _failure(request, error.code, str(error))
         except BundleError as error:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from i2i_rt.serving.backend.labels import check_labels
 from i2i_rt.serving.backend.model import Model
 from i2i_rt.serving.backend.refusal import Refusal
 from i2i_rt.serving.backend.remote import Remote
@@ -23,6 +22,5 @@ class PipelineModel(Model):
         require_at_most_one(inputs, *makers)
         if not any(name in inputs for name in makers):
             raise Refusal("INVALID_ARG", f"no style is given; give one of {', '.join(makers)}")
-        check_labels(self.served.labels, inputs)
         name, code = self._remote.style(inputs)
         return {"translated": self._remote.translate(inputs, code), "style_id": np.array([name], np.int64)}

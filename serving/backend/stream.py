@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from i2i_rt.errors import I2IError
-from i2i_rt.serving.backend.labels import check_labels
 from i2i_rt.serving.backend.model import Model
 from i2i_rt.serving.backend.refusal import Refusal
 from i2i_rt.serving.backend.styles import Styles, require_at_most_one
@@ -54,7 +53,6 @@ class StreamModel(Model):
     def answer(self, inputs: Mapping[str, np.ndarray], request: Any) -> Mapping[str, np.ndarray]:
         number, flags = request.correlation_id(), request.flags()
         self._forget_idle()
-        check_labels(self.served.labels, inputs)
         if flags & START:
             self._streams.pop(number, None)
             self._streams[number] = self._started(inputs)

@@ -382,3 +382,44 @@ def test_failure_of_one_request_is_not_its_neighbours(triton: FakeTriton, monkey
     first, second, third = model.execute(requests)
     assert not first.has_error() and not third.has_error()
     assert second.error().code == "INTERNAL" and "ZeroDivisionError: nothing but black" in second.error().message()
+
+
+def test_requests_run_together_where_the_device_gains_by_it(
+    triton: FakeTriton, local: dict[str, Translator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = triton.models["cut-translate"]
+    runs: list[int] = []
+    full: list[bool] = []
+    run = model._session.run
+
+    def counted(stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        runs.append(len(inputs["frames"]))
+        if full and len(inputs["frames"]) > 2:
+            raise MemoryError
+        answer: dict[str, np.ndarray] = run(stage, inputs)
+        return answer
+
+    monkeypatch.setattr(model._session, "run", counted)
+    frames = [photograph(count, 64, 64, seed=count) for count in (1, 2)]
+    requests = [
+        fake_triton.Request("cut-translate", [fake_triton.Tensor("frames", array)], ["translated"], cancelled=gone)
+        for array, gone in [(frames[0], False), (frames[0], True), (frames[1], False)]
+    ]
+
+    def check() -> None:
+        first, second, third = model.execute(requests)
+        assert second.error().code == "CANCELLED"
+        for response, array in ((first, frames[0]), (third, frames[1])):
+            difference = np.from_dlpack(response.output_tensors()[0]).astype(int) - local["cut"](array)
+            assert np.abs(difference).max() <= 1  # joined, they may be rounded in another way
+
+    check()
+    assert runs == [1, 2]  # on a CPU one by one
+    monkeypatch.setattr(model._session, "device", "cuda")
+    runs.clear()
+    check()
+    assert runs == [3]
+    full.append(True)
+    runs.clear()
+    check()
+    assert runs == [3, 1, 2]  # too much at once is no reason to refuse each
