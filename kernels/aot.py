@@ -1,37 +1,18 @@
 """Triton kernels compiled ahead of time, without a GPU: what TensorRT plugins are made of, and what tests look into.
 
-    python -m i2i_rt.kernels.aot                 # registers, shared memory and spills of every kernel
-    python -m i2i_rt.kernels.aot norm_act --json
-
-Each operator's module lists in `BUILDS` how its kernels are compiled for the official networks.
+Each operator's module lists in `BUILDS` how its kernels are compiled for the official networks;
+`python -m i2i_rt.kernels` compiles all of them.
 """
 
-import argparse
-import dataclasses
-import importlib
-import json
 import re
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 CAPABILITIES = (80, 90, 100)  # A100, H100, B200
-OPERATORS = (  # modules of this package that have BUILDS
-    "frame",
-    "norm_act",
-    "spade_table",
-    "spade_layout",
-    "spade_hidden",
-    "spade_conv_modulate",
-    "spade_boundary",
-    "modulated_conv",
-    "conv_epilogue",
-    "blur_epilogue",
-)
 INSTRUCTIONS = ("LDG.E.128", "LDG.E.64", "LDG.E.U16", "STG.E.128", "STG.E.64", "HGMMA", "HMMA", "LDL", "STL")
 
 
@@ -153,45 +134,3 @@ def resources(cubin: bytes) -> tuple[int, int, dict[str, int]]:
         raise RuntimeError(f"cuobjdump says nothing of registers: {usage.strip()}")
     counts = {name: len(re.findall(re.escape(name), code)) for name in INSTRUCTIONS}
     return int(found[1]), int(found[2]) + int(found[3]), {name: count for name, count in counts.items() if count}
-
-
-def builds(operator: str) -> tuple[Build, ...]:
-    """Gives the builds of an operator's kernels."""
-    found: tuple[Build, ...] = importlib.import_module(f"i2i_rt.kernels.{operator}").BUILDS
-    return found
-
-
-def table(operators: tuple[str, ...], capabilities: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-    """Compiles all kernels of some operators; gives a row of plain values for each."""
-    for operator in operators:
-        for build in builds(operator):
-            for capability in capabilities:
-                row = dataclasses.asdict(compile_ahead(build, capability))
-                del row["ptx"], row["cubin"]
-                yield {"operator": operator, **row}
-
-
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m i2i_rt.kernels.aot",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("operators", nargs="*", choices=[*OPERATORS, []], help="default: all")
-    parser.add_argument("--json", action="store_true", help="one line of JSON a kernel")
-    arguments = parser.parse_args(words)
-    for row in table(tuple(arguments.operators) or OPERATORS, CAPABILITIES):
-        if arguments.json:
-            print(json.dumps(row), flush=True)
-        else:
-            counts = " ".join(f"{name}:{count}" for name, count in row["instructions"].items())
-            print(
-                f"{row['operator']:20} {row['name']:32} sm_{row['capability']:<4} {row['registers']:4} registers  "
-                f"{row['shared_bytes']:7} B shared  {row['stack_bytes']:4} B spilled  {counts}",
-                flush=True,
-            )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

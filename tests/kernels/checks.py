@@ -70,7 +70,7 @@ def compiled(operator: str) -> list[dict[str, Any]]:
     """Compiles an operator's kernels for all architectures; in a process of its own, which does not interpret."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    command = [sys.executable, "-m", "i2i_rt.kernels.aot", operator, "--json"]
+    command = [sys.executable, "-m", "i2i_rt.kernels", operator, "--json"]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
