@@ -36,8 +36,8 @@ from i2i_rt.serving.served import ServedModel
 
 BUNDLES = "bundles"
 GPU = "gpu"  # the resource that the main models of several bundles take turns in
-# what a camera asks for is worth nothing when it is late; on a CPU one picture alone may take seconds
-QUEUES = {"gpu": Queue(32, 0.2), "cpu": Queue(32, 5.0)}
+# clients may shorten the time, as for cameras, whose frames are worth nothing when late; never prolong it
+QUEUES = {"gpu": Queue(32, 1.0), "cpu": Queue(32, 5.0)}
 DELAY_US = {"gpu": 2000, "cpu": 0}  # to wait for others: where the processor is busy there is a queue anyway
 PREFERRED = (4, 8)
 

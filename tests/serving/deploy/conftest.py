@@ -1,4 +1,4 @@
-"""Bundles to deploy: exported graphs, and stand-ins for what only a GPU can build."""
+"""Bundles to deploy: tiny graphs, and stand-ins for what only a GPU can build."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ PROFILES = "64x64,64x64..128x128..256x256"
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A tiny bundle with its ONNX graphs, and with files in the places of an engine and a compiled package."""
     bundle = tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
     assert main(["export", str(bundle.path), "--format", "onnx", "--no-verify"]) == 0
@@ -60,6 +60,6 @@ def add_stand_in(bundle: Bundle, format: str, suffix: str, stage: str) -> None:
 
 
 @pytest.fixture
-def copied(exported: Bundle, tmp_path: Path) -> Bundle:
+def copied(tiny: Bundle, tmp_path: Path) -> Bundle:
     """A copy of the bundle that a test may change."""
-    return Bundle.open(shutil.copytree(exported.path, tmp_path / "tiny"))
+    return Bundle.open(shutil.copytree(tiny.path, tmp_path / "tiny"))

@@ -16,38 +16,16 @@ import pytest
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import I2IError
 from i2i_rt.export.profiles import parse
-from i2i_rt.serving.config import read_config, served_model, write_config
+from i2i_rt.serving.config import read_config, served_model
 from i2i_rt.serving.deploy.deployment import deploy
 from i2i_rt.serving.deploy.natives import NATIVES
 from i2i_rt.serving.deploy.settings import Settings
 from i2i_rt.serving.installation import Installation
 from i2i_rt.serving.server import MESSAGE_OPTIONS, TritonServer
 from tests.serving.deploy.conftest import LIMITS
+from tests.serving.deploy.shadow import replace_backend
 
 PROFILES = parse("64x64..64x64..256x256", "1..4")
-SHADOW = """
-import json
-from pathlib import Path
-import numpy as np, onnxruntime
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def initialize(self, args):
-        config = json.loads(args["model_config"])
-        self.inputs = [tensor["name"] for tensor in config["input"]]
-        self.outputs = [tensor["name"] for tensor in config["output"]]
-        file = Path(args["model_repository"]) / args["model_version"] / "shadow.onnx"
-        self.graph = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        self.names = [given.name for given in self.graph.get_inputs()]
-
-    def execute(self, requests):
-        return [self.answer(request) for request in requests]
-
-    def answer(self, request):
-        given = [np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name)) for name in self.inputs]
-        results = self.graph.run(None, dict(zip(self.names, given)))
-        return pb_utils.InferenceResponse([pb_utils.Tensor(n, a) for n, a in zip(self.outputs, results)])
-"""
 
 
 def settings_of(device: str, **changes: Any) -> Settings:
@@ -55,13 +33,13 @@ def settings_of(device: str, **changes: Any) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def deployed(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def deployed(tiny: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the native models of the tiny bundle in every backend."""
     models = tmp_path_factory.mktemp("all") / "models"
     models.mkdir()
     for name, native in NATIVES.items():
         folder = tmp_path_factory.mktemp(name) / "out"
-        deploy({name: exported.path}, folder, settings_of(native.device), backend=name, profiles=PROFILES)
+        deploy({name: tiny.path}, folder, settings_of(native.device), backend=name, profiles=PROFILES)
         for model in (folder / "models").iterdir():
             if read_config(model).backend != "python":
                 model.rename(models / model.name)
@@ -114,15 +92,15 @@ def test_accelerators_have_parameters_where_the_server_reads_them(deployed: Path
     assert openvino.optimization.execution_accelerators.cpu_execution_accelerator[0].name == "openvino"
 
 
-def test_instances_times_threads_are_the_cores(exported: Bundle, tmp_path: Path) -> None:
+def test_instances_times_threads_are_the_cores(tiny: Bundle, tmp_path: Path) -> None:
     settings = settings_of("cpu", cpus=8, instances=4)
-    deploy({"tiny": exported.path}, tmp_path / "out", settings, backend="onnxruntime")
+    deploy({"tiny": tiny.path}, tmp_path / "out", settings, backend="onnxruntime")
     config = read_config(tmp_path / "out" / "models" / "tiny-translate")
     assert config.instance_group[0].count == 4 and config.parameters["intra_op_thread_count"].string_value == "2"
 
 
-def test_bundles_on_one_gpu_take_turns(exported: Bundle, tmp_path: Path) -> None:
-    bundles = {"a": exported.path, "b": exported.path}
+def test_bundles_on_one_gpu_take_turns(tiny: Bundle, tmp_path: Path) -> None:
+    bundles = {"a": tiny.path, "b": tiny.path}
     deploy(bundles, tmp_path / "out", settings_of("gpu"), backend="onnxruntime-cuda")
     for name in bundles:
         (resource,) = (
@@ -161,9 +139,7 @@ def test_the_server_misses_nothing_but_the_backends(installation: Installation, 
 
 
 @pytest.fixture(scope="module")
-def shadows(
-    installation: Installation, deployed: Path, exported: Bundle, tmp_path_factory: pytest.TempPathFactory
-) -> Any:
+def shadows(installation: Installation, deployed: Path, tiny: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server whose models have the configs of production, and Python in place of each backend."""
     folder = tmp_path_factory.mktemp("shadows") / "models"
     for model in sorted(deployed.iterdir()):
@@ -172,15 +148,7 @@ def shadows(
         if config.platform == "ensemble":
             continue
         stage = "translate_stabilized" if "stabilized" in model.name else "translate"
-        config.backend, config.platform, config.default_model_filename = "python", "", ""
-        config.ClearField("optimization")
-        for group in config.instance_group:
-            group.kind = group.KIND_CPU
-            del group.profile[:]
-        write_config(folder / model.name, config)
-        (folder / model.name / "1" / "model.py").write_text(SHADOW)
-        graph = exported.path / "artifacts" / "onnx" / f"{stage}.fp32.onnx"
-        shutil.copyfile(graph, folder / model.name / "1" / "shadow.onnx")
+        replace_backend(folder / model.name, tiny.path / "artifacts" / "onnx" / f"{stage}.fp32.onnx")
     with TritonServer(folder, installation=installation) as server:
         server.wait_ready(180)
         yield server
@@ -188,13 +156,13 @@ def shadows(
 
 @pytest.mark.serving
 @pytest.mark.parametrize("name", NATIVES)
-def test_a_stand_in_with_the_same_config_gives_the_right_pixels(shadows: Any, exported: Bundle, name: str) -> None:
+def test_a_stand_in_with_the_same_config_gives_the_right_pixels(shadows: Any, tiny: Bundle, name: str) -> None:
     import onnxruntime
 
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 128, 3), np.uint8)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    graph = onnxruntime.InferenceSession(exported.path / "artifacts" / "onnx" / "translate.fp32.onnx", options)
+    graph = onnxruntime.InferenceSession(tiny.path / "artifacts" / "onnx" / "translate.fp32.onnx", options)
     (wanted,) = graph.run(None, {"frames": frames})
     answer = infer(shadows, f"{name}-translate", {"frames": frames}, "translated")
     assert np.abs(answer.astype(int) - wanted).max() <= 1  # of another release of ONNX Runtime

@@ -22,22 +22,18 @@ MODEL = "tiny-translate"
 
 
 @pytest.fixture(scope="module")
-def clean(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def clean(tiny: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Deployments without a fault: one for each target, and for each backend that has settings of its own."""
     folders = {}
     for target in ("kubernetes", "kserve", "compose"):
         folders[target] = tmp_path_factory.mktemp(target) / "out"
         settings = Settings(name="tiny", target=target, limits=LIMITS)
-        deploy({"tiny": exported.path}, folders[target], settings, backend="tensorrt")
+        deploy({"tiny": tiny.path}, folders[target], settings, backend="tensorrt")
     for backend in ("onnxruntime-cuda", "onnxruntime-tensorrt", "onnxruntime-openvino", "aot-inductor", "python"):
         folders[backend] = tmp_path_factory.mktemp(backend) / "out"
         device = "cpu" if backend in ("onnxruntime-openvino", "python") else "gpu"
         settings = Settings(name="tiny", target=f"triton-{device}", device=device, limits=LIMITS)  # type: ignore[arg-type]
-        bundles = (
-            {"tiny": exported.path, "other": exported.path}
-            if backend == "onnxruntime-cuda"
-            else {"tiny": exported.path}
-        )
+        bundles = {"tiny": tiny.path, "other": tiny.path} if backend == "onnxruntime-cuda" else {"tiny": tiny.path}
         deploy(bundles, folders[backend], settings, backend=backend, profiles=parse("64x64..64x64..256x256", "1..4"))
     return folders
 

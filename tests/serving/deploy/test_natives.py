@@ -15,9 +15,9 @@ def test_a_gpu_gets_the_engine_and_without_one_the_onnx_graph(copied: Bundle) ->
     assert found is not None and found[0].name == "onnxruntime-cuda"
 
 
-def test_a_cpu_gets_python_models_unless_a_backend_is_named(exported: Bundle) -> None:
-    assert natives.choose(exported, "cpu", "auto", "auto") is None
-    found = natives.choose(exported, "cpu", "onnxruntime-openvino", "auto")
+def test_a_cpu_gets_python_models_unless_a_backend_is_named(tiny: Bundle) -> None:
+    assert natives.choose(tiny, "cpu", "auto", "auto") is None
+    found = natives.choose(tiny, "cpu", "onnxruntime-openvino", "auto")
     assert found is not None and found[0].format == "onnx"
 
 
@@ -37,15 +37,15 @@ def test_what_failed_its_gate_is_not_taken(copied: Bundle) -> None:
     ],
 )
 def test_backend_of_another_device_is_a_sentence(
-    exported: Bundle, device: natives.Device, backend: str, sentence: str
+    tiny: Bundle, device: natives.Device, backend: str, sentence: str
 ) -> None:
     with pytest.raises(UnsupportedError, match=sentence):
-        natives.choose(exported, device, backend, "auto")
+        natives.choose(tiny, device, backend, "auto")
 
 
-def test_missing_precision_says_how_to_get_it(exported: Bundle) -> None:
+def test_missing_precision_says_how_to_get_it(tiny: Bundle) -> None:
     with pytest.raises(UnsupportedError, match=r"no onnx artifact in fp16 .*run 'i2i-rt export"):
-        natives.choose(exported, "gpu", "onnxruntime-cuda", "fp16")
+        natives.choose(tiny, "gpu", "onnxruntime-cuda", "fp16")
 
 
 def test_artifact_of_other_weights_is_refused(copied: Bundle) -> None:
