@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from i2i_rt.style import DRAWS_AT_ONCE
+
 PARAMETER = "i2i_rt_execution"  # the key in config.pbtxt
 
 
@@ -17,6 +19,7 @@ class Execution:
         backend, precision: of that session.
         threads: CPU threads that it computes with; None: the backend's own choice.
         cache_size: style codes that are kept.
+        rows: that those models take at once, such as drawn codes for the mean of them.
         idle_s: seconds after which a stream that sends nothing is forgotten; as long an open one holds back the
             server's end.
     """
@@ -27,6 +30,7 @@ class Execution:
     precision: str = "auto"
     threads: int | None = None
     cache_size: int = 256
+    rows: int = DRAWS_AT_ONCE
     idle_s: float = 5.0
 
     def to_text(self) -> str:

@@ -9,6 +9,7 @@ from i2i_rt.runtime.session import Session
 from i2i_rt.serving.backend.refusal import CODED, refusal_of
 from i2i_rt.serving.backend.tensors import from_pb, to_pb
 from i2i_rt.spec import StageSpec
+from i2i_rt.style import DRAWS_AT_ONCE
 
 
 def ask(model: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> dict[str, np.ndarray]:
@@ -35,22 +36,22 @@ def ask(model: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> dic
 class BlsSession(Session):
     """Stages of a bundle, each of which is the model `<name>-<stage>` of this server."""
 
-    def __init__(self, name: str, bundle: Bundle, precision: str, batch: int) -> None:
-        """Takes the name under which the bundle is served, and the largest batch that its models take."""
+    def __init__(self, name: str, bundle: Bundle, precision: str, rows: int = DRAWS_AT_ONCE) -> None:
+        """Takes the name under which the bundle is served, and how many rows its models take at once."""
         self.backend, self.precision, self.device = "server", precision, "server"
         self.stages = bundle.stages
-        self._name, self._batch = name, batch
+        self._name, self._rows = name, rows
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         spec = self.stages[stage]
         outputs = [tensor.name for tensor in spec.outputs]
         count = len(inputs[spec.inputs[0].name])
-        if count <= self._batch or not _is_in_rows(spec):
+        if count <= self._rows or not _is_in_rows(spec):
             return ask(f"{self._name}-{stage}", inputs, outputs)
-        # the mean style is that of thousands of codes, more than a request may have
+        # the mean style is that of thousands of codes; an engine may take four
         parts = [
-            ask(f"{self._name}-{stage}", {key: array[i : i + self._batch] for key, array in inputs.items()}, outputs)
-            for i in range(0, count, self._batch)
+            ask(f"{self._name}-{stage}", {key: array[i : i + self._rows] for key, array in inputs.items()}, outputs)
+            for i in range(0, count, self._rows)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
 

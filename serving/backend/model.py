@@ -71,7 +71,7 @@ class Model(ABC):
     def open_session(self) -> Session:
         """Gives what runs the bundle's stages: in this process, or in the server's other models."""
         if self.execution.stages == "server":
-            return BlsSession(self.served.bundle, self.bundle, self.served.precision, self.served.limits.batch)
+            return BlsSession(self.served.bundle, self.bundle, self.served.precision, self.execution.rows)
         choice = backends.choose(self.bundle, self.execution.backend, self.execution.precision)
         return backends.open_session(self.bundle, choice, threads=self.execution.threads)
 

@@ -17,7 +17,7 @@ class Remote:
 
     def __init__(self, served: ServedModel, bundle: Bundle, cache_size: int) -> None:
         self._served = served
-        self._session = BlsSession(served.bundle, bundle, served.precision, served.limits.batch)
+        self._session = BlsSession(served.bundle, bundle, served.precision)
         self._source, *others = bundle.stages["translate"].inputs
         self._takes = {tensor.name for tensor in others}
         self._codes: Recent[np.ndarray] = Recent(cache_size)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,10 @@ from i2i_rt.serving.golden import main_case
 from i2i_rt.serving.models import served_stage
 from i2i_rt.serving.repository import MODELS, write_models
 from i2i_rt.serving.served import ServedModel
+from i2i_rt.style import DRAWS_AT_ONCE
 
 BUNDLES = "bundles"
+NOISE = "style_from_noise"
 GPU = "gpu"  # the resource that the main models of several bundles take turns in
 # clients may shorten the time, as for cameras, whose frames are worth nothing when late; never prolong it
 QUEUES = {"gpu": Queue(32, 1.0), "cpu": Queue(32, 5.0)}
@@ -74,10 +76,12 @@ class NativeModels:
             UnsupportedError: where a stage was not exported, or an engine takes no golden case.
         """
         main_case(self.bundle)  # without it nothing could tell whether the server is right
-        served = [self._write_stage(stage) for stage in natives.stages_of(self.bundle)]
-        served += write_models(self.folder / MODELS, self.name, self.bundle, self._execution, served[0].limits)
+        served = {stage: self._write_stage(stage) for stage in natives.stages_of(self.bundle)}
+        rows = served[NOISE].limits.batch if NOISE in served else DRAWS_AT_ONCE
+        limits = served[self.bundle.main_stage].limits
+        asking = write_models(self.folder / MODELS, self.name, self.bundle, replace(self._execution, rows=rows), limits)
         copy_bundle(self.bundle, self.folder / BUNDLES / self.name)
-        return served
+        return [*served.values(), *asking]
 
     @property
     def _execution(self) -> Execution:
@@ -85,7 +89,10 @@ class NativeModels:
 
     def _write_stage(self, stage: str) -> ServedModel:
         artifact = natives.artifact_of(self.bundle, self.native, self.precision, stage)
-        served = served_stage(self.name, self.bundle, stage, self.precision, self.settings.limits)
+        limits = self.settings.limits
+        if stage == NOISE:  # small, and asked for the mean of thousands
+            limits = replace(limits, batch=max(limits.batch, DRAWS_AT_ONCE))
+        served = served_stage(self.name, self.bundle, stage, self.precision, limits)
         golden = self.bundle.golden(stage)
         inputs = golden.inputs if golden is not None else {}
         shapes = self._shapes(served, artifact)
