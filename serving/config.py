@@ -86,11 +86,11 @@ def add_dynamic_batching(config: Any, queue: Queue, *, delay_us: int = 0, prefer
     policy.max_queue_size = queue.size
 
 
-def add_sequences(config: Any, *, idle_s: float, streams: int) -> None:
-    """Lets requests of one sequence reach one copy of the model in their order, `streams` sequences at once."""
+def add_sequences(config: Any, *, idle_s: float, sequences: int) -> None:
+    """Lets requests of one sequence reach one copy of the model in their order, so many of them at once."""
     batching = config.sequence_batching
     batching.max_sequence_idle_microseconds = round(idle_s * 1e6)
-    batching.oldest.max_candidate_sequences = streams
+    batching.oldest.max_candidate_sequences = sequences
 
 
 def add_warm_up(config: Any, folder: Path, name: str, inputs: Mapping[str, np.ndarray]) -> None:

@@ -22,6 +22,7 @@ class Execution:
         rows: that those models take at once, such as drawn codes for the mean of them.
         idle_s: seconds after which a stream that sends nothing is forgotten; as long an open one holds back the
             server's end.
+        streams: that are open at once; more are refused.
     """
 
     bundle: str
@@ -32,6 +33,7 @@ class Execution:
     cache_size: int = 256
     rows: int = DRAWS_AT_ONCE
     idle_s: float = 5.0
+    streams: int = 64
 
     def to_text(self) -> str:
         """Gives the value of the config's parameter."""

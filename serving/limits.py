@@ -31,9 +31,13 @@ class Limits:
         """The bytes of the largest tensor that passes: a batch of float32 pictures with three channels."""
         return max(self.batch * self.pixels * 3 * 4, self.file_bytes)
 
-    def check_picture(self, height: int, width: int, name: str) -> None:
-        """Raises `I2IError` where one picture has a side or a count of pixels beyond the limits."""
-        if not (1 <= height <= self.side and 1 <= width <= self.side) or height * width > self.pixels:
+    def check_picture(self, height: int, width: int, name: str, *, padding: tuple[int, int] = (0, 0)) -> None:
+        """Raises `I2IError` where one picture has a side or a count of pixels beyond the limits.
+
+        As much of its height and width as `padding` says may have been added to make them multiples.
+        """
+        least = max(height - padding[0], 1), max(width - padding[1], 1)
+        if min(height, width) < 1 or max(least) > self.side or least[0] * least[1] > self.pixels:
             raise I2IError(
                 f"{name} is {width}x{height}; the server takes sides of 1 to {self.side} and up to {self.pixels} pixels"
             )
@@ -47,7 +51,7 @@ class Limits:
         wanted = ", ".join(axis.label for axis in tensor.axes)
         if len(shape) != len(tensor.axes) or any(length < 1 for length in shape):
             raise I2IError(f"{tensor.name} has shape {list(shape)}; it must be [{wanted}]")
-        sides: dict[str, int] = {}
+        sides: dict[str, tuple[int, int]] = {}  # the length, and how much of it may be padding
         for axis, length in zip(tensor.axes, shape, strict=True):
             whole = length * axis.divisor
             if axis.size is not None and length != axis.size:
@@ -58,14 +62,15 @@ class Limits:
                 raise I2IError(f"{tensor.name} has {length} bytes; the server takes up to {self.file_bytes}")
             # a picture beside the frames has sides of its own, such as reference_H
             if (side := axis.name.rpartition("_")[2]) in ("H", "W"):
-                sides[side] = whole
+                sides[side] = whole, 0 if axis.size else axis.multiple - 1
             if axis.size is None and (whole % axis.multiple or whole < axis.low):
                 raise I2IError(
                     f"{tensor.name} has shape {list(shape)}; its {axis.name} must be a multiple of {axis.multiple} "
                     f"and at least {axis.low}"
                 )
         if {"H", "W"} <= sides.keys():
-            self.check_picture(sides["H"], sides["W"], tensor.name)
+            (height, more_height), (width, more_width) = sides["H"], sides["W"]
+            self.check_picture(height, width, tensor.name, padding=(more_height, more_width))
         # what is no picture may be of any length that fits into the memory of the largest picture
         if math.prod(shape) * np.dtype(tensor.dtype).itemsize > self.tensor_bytes:
             raise I2IError(f"{tensor.name} has shape {list(shape)}; that is more than {self.tensor_bytes} bytes")

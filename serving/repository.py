@@ -47,7 +47,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "code"))
 
 from i2i_rt.serving.backend.{module} import {name} as TritonPythonModel
 """
-STREAMS = 64  # videos at once; those beyond wait until one ends
+# those that a model of streams refuses are held until they are idle; beyond these, new ones wait
+SEQUENCES = 1024
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _write_model(folder: Path, served: ServedModel, run: Execution, bundle: Bund
     # what only asks other models waits for them most of the time
     add_instances(config, 2 if served.kind in ("pipeline", "image") else 1)
     if served.kind == "stream":
-        add_sequences(config, idle_s=run.idle_s, streams=STREAMS)
+        add_sequences(config, idle_s=run.idle_s, sequences=SEQUENCES)
     else:
         add_dynamic_batching(config, Queue())
     if served.kind == "stage":

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from i2i_rt.errors import I2IError, MediaError
-from i2i_rt.label_maps import check_labels, colourise, edges_of, read_instances, read_labels, resize
+from i2i_rt.label_maps import check_labels, colourise, decode_labels, edges_of, read_instances, read_labels, resize
 from i2i_rt.label_names import label_info
 from i2i_rt.spec import LabelInfo
 
@@ -134,3 +134,14 @@ def test_classes_of_the_data_sets() -> None:
     assert (ADE20K.names[0], ADE20K.names[3], ADE20K.palette[3]) == ("unknown", "sky", (6, 230, 230))
     assert (CITYSCAPES.names[7], CITYSCAPES.palette[7]) == ("road", (128, 64, 128))
     assert len(set(COCO.palette)) == 182
+
+
+def test_bytes_of_a_png_are_read_as_the_file_is(tmp_path: Path) -> None:
+    painted = colourise(np.array([[0, 1], [2, 255]], np.uint8), COCO)
+    content = save(painted, tmp_path / "a.png").read_bytes()
+    assert np.array_equal(decode_labels(content, COCO, "bytes"), read_labels(tmp_path / "a.png", COCO))
+    Image.fromarray(painted).save(tmp_path / "a.bmp")
+    with pytest.raises(MediaError, match="the map cannot be read as a label map"):
+        decode_labels((tmp_path / "a.bmp").read_bytes(), COCO, "the map")
+    with pytest.raises(MediaError, match="the map cannot be read as a label map"):
+        decode_labels(content[:50], COCO, "the map")

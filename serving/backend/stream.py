@@ -55,6 +55,8 @@ class StreamModel(Model):
         self._forget_idle()
         if flags & START:
             self._streams.pop(number, None)
+            if len(self._streams) >= self.execution.streams:
+                raise Refusal("UNAVAILABLE", f"{len(self._streams)} streams are open; end one, or come again later")
             self._streams[number] = self._started(inputs)
         elif given := [name for name in inputs if name not in ("frame", "edges")]:
             raise Refusal("INVALID_ARG", f"{given[0]} is for the frame that starts a sequence")

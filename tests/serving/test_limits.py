@@ -16,6 +16,15 @@ def test_fitting_request_passes() -> None:
     LIMITS.check(SPEC, {"frames": [2, 64, 32, 3]})
 
 
+def test_padding_to_a_multiple_is_not_held_against_a_picture() -> None:
+    frames = frames_spec("frames", 32, 32)
+    Limits(side=100, pixels=90 * 90, batch=1).check_shape(frames, [1, 96, 96, 3])
+    Limits(side=90, pixels=90 * 90, batch=1).check_shape(frames, [1, 96, 96, 3])
+    for limits in (Limits(side=64, pixels=90 * 90), Limits(side=90, pixels=64 * 64)):
+        with pytest.raises(I2IError, match="frames is 96x96; the server takes"):
+            limits.check_shape(frames, [1, 96, 96, 3])
+
+
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
@@ -35,6 +44,18 @@ def test_fitting_request_passes() -> None:
 def test_other_requests_are_refused_with_their_reason(shapes: dict[str, list[int]], words: str) -> None:
     with pytest.raises(I2IError, match=words):
         LIMITS.check(SPEC, shapes)
+
+
+def test_files_and_pictures_beside_the_frames_have_limits_too() -> None:
+    file = TensorSpec("image", "uint8", (Axis("bytes"),))
+    reference = TensorSpec("reference", "uint8", (Axis("reference_H"), Axis("reference_W"), Axis("C", size=3)))
+    spec = StageSpec("pipeline", (FRAMES, reference, file), ())
+    limits = Limits(side=64, pixels=2048, file_bytes=8)
+    limits.check(spec, {"frames": [1, 16, 16, 3], "reference": [60, 9, 3], "image": [8]})
+    with pytest.raises(I2IError, match="reference is 8x65; the server takes"):
+        limits.check(spec, {"reference": [65, 8, 3]})
+    with pytest.raises(I2IError, match="image has 9 bytes; the server takes up to 8"):
+        limits.check(spec, {"image": [9]})
 
 
 def test_length_of_what_is_no_picture_is_bounded_by_bytes() -> None:

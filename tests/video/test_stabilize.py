@@ -199,3 +199,11 @@ def test_a_network_with_statistics_settles(tmp_path: Path, photo: np.ndarray) ->
         assert np.abs(first.astype(int) - translator(frame)).max() <= 1
         assert np.abs(second.astype(int) - first).max() <= 1
         assert np.abs(held.astype(int) - translator(darker)).mean() > 1
+
+
+def test_momentum_is_the_share_of_earlier_statistics() -> None:
+    quick, slow = (Stabilizer(Translator(CentringSession()), "light", momentum=share) for share in (0.0, 0.5))
+    for stabilizer in (quick, slow):
+        stabilizer(flat(100))
+    assert (quick(flat(110)) == 128).all()
+    assert (slow(flat(110)) == 133).all()  # half of the ten levels remain

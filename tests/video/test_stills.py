@@ -11,7 +11,16 @@ import pytest
 from PIL import Image
 
 from i2i_rt.errors import MediaError
-from i2i_rt.video.stills import Still, is_still, read_still, write_still
+from i2i_rt.video.stills import (
+    Header,
+    Still,
+    decode_still,
+    encode_still,
+    is_still,
+    read_header,
+    read_still,
+    write_still,
+)
 
 SIZE = (24, 36)  # height, width
 
@@ -164,3 +173,23 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"suffix '\.gif'; images are written as"):
         write_still(tmp_path / "out.gif", Still(ramp(), None, None, ()))
     assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP"])
+def test_bytes_are_read_and_written_as_files_are(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"a.{name.lower()}"
+    write_still(path, Still(ramp(), np.full(SIZE, 200, np.uint8), None, ()))
+    content = path.read_bytes()
+    still, from_file = decode_still(content, "bytes"), read_still(path)
+    assert np.array_equal(still.image, from_file.image) and still.notes == from_file.notes
+    assert encode_still(Still(ramp(), np.full(SIZE, 200, np.uint8), None, ()), name) == content
+
+
+def test_header_tells_the_size_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encode_still(Still(ramp(), None, None, ()), "PNG")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda self: pytest.fail("decoded"))
+    assert read_header(content, "picture") == Header("PNG", *SIZE, is_animated=False)
+    with pytest.raises(MediaError, match="picture is no image that can be read; known are JPEG, WEBP"):
+        read_header(content, "picture", ["JPEG", "WEBP"])
+    with pytest.raises(MediaError, match="picture is empty"):
+        read_header(b"", "picture")

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,18 @@ def test_streams_that_were_not_started_are_refused(triton: FakeTriton, monkeypat
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 60)
     refused(triton, "cut-stream", frame, "INVALID_ARG", "idle for too long", number=1)
+
+
+def test_no_more_streams_than_agreed_are_open(triton: FakeTriton, monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = triton.models["cut-stream"]
+    monkeypatch.setattr(model, "_streams", {})
+    monkeypatch.setattr(model, "execution", replace(model.execution, streams=2))
+    frame = {"frame": photograph(32, 32)}
+    for number in (1, 2, 2):
+        triton.infer("cut-stream", frame, number=number, flags=START)
+    refused(triton, "cut-stream", frame, "UNAVAILABLE", "2 streams are open", number=3, flags=START)
+    triton.infer("cut-stream", frame, number=1, flags=END)
+    triton.infer("cut-stream", frame, number=3, flags=START)
 
 
 def encoded(picture: Image.Image, format: str, **options: Any) -> np.ndarray:
