@@ -104,41 +104,40 @@ def measure_costs(
             HTTP: stack.enter_context(Client(f"http://{target.http}", bundle=name)),
         }
         for height, width in sizes:
-            tensors = f"uint8 {height}x{width}"
-            progress(f"{tensors}: in this process, and through the server")
-            ways = _translating(translator, clients, height, width, tensors)
+            progress(f"uint8 {height}x{width}: in this process, and through the server")
+            ways = _translating(name, translator, clients, height, width)
             rows += costs.measure(ways, processes, rule)
         for height, width in sizes:
             for dtype in ("uint8", "float32"):
-                tensors = f"{dtype} {height}x{width}, echo"
-                progress(f"{tensors}: through the server")
-                rows += costs.measure(_echoing(clients, height, width, dtype, tensors), processes, rule)
+                progress(f"{dtype} {height}x{width}, an echo: through the server")
+                rows += costs.measure(_echoing(clients, height, width, dtype), processes, rule)
     return rows
 
 
 def _translating(
-    translator: Translator, clients: Mapping[str, Client], height: int, width: int, tensors: str
+    name: str, translator: Translator, clients: Mapping[str, Client], height: int, width: int
 ) -> list[Way]:
     assert translator.bundle is not None
+    tensors = f"uint8 {height}x{width}"
     inputs = sample_inputs(translator.bundle, height, width, 1)
     frames = inputs[translator.session.stages["translate"].inputs[0].name]
     style = inputs.get("style")
     run = partial(translator.session.run, "translate", inputs)
     expected = run()["translated"]
-    ways = [Way(IN_PROCESS, tensors, run, remote=False)]
-    for name, client in clients.items():
+    ways = [Way(IN_PROCESS, name, tensors, run, remote=False)]
+    for way, client in clients.items():
         ask = partial(client.translate, frames, None if style is None else style[0])
         if not agrees(ask(), expected):
-            raise I2IError(f"over {name} the server gives another answer than {translator.description}")
-        ways.append(Way(name, tensors, ask, remote=True))
+            raise I2IError(f"over {way} the server gives another answer than {translator.description}")
+        ways.append(Way(way, name, tensors, ask, remote=True))
     return ways
 
 
-def _echoing(clients: Mapping[str, Client], height: int, width: int, dtype: str, tensors: str) -> list[Way]:
+def _echoing(clients: Mapping[str, Client], height: int, width: int, dtype: str) -> list[Way]:
     values = np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype(dtype)
     inputs = {"values": values}
     return [
-        Way(name, tensors, partial(client.infer, f"echo-{dtype}", inputs), remote=True)
+        Way(name, "echo", f"{dtype} {height}x{width}", partial(client.infer, f"echo-{dtype}", inputs), remote=True)
         for name, client in clients.items()
     ]
 
@@ -179,8 +178,8 @@ async def measure_load(
 
 
 def cost_figures(rows: Sequence[CostRow]) -> dict[str, float | str]:
-    """Gives what serving adds to the first size: milliseconds over every way, and processor time."""
-    (first, *others) = [row for row in rows if row.tensors == rows[0].tensors]
+    """Gives what serving adds to the first model and size: milliseconds over every way, and processor time."""
+    (first, *others) = [row for row in rows if (row.model, row.tensors) == (rows[0].model, rows[0].tensors)]
     figures: dict[str, float | str] = {f"{row.name} over {first.name}, ms p50": row.over_ms for row in others}
     for row in others:
         if row.cpu_ms and first.cpu_ms:

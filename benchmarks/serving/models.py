@@ -1,4 +1,4 @@
-"""What the whole run serves: CycleGAN's generator at full size, and small networks of three kinds for mixed requests.
+"""What the whole run serves: CycleGAN's generator in two sizes, and small networks of three kinds for mixed requests.
 
 Weights are drawn: neither time nor the paths that a request takes depend on them. The small networks' pictures have
 contrast, so that a wrong answer looks different from a right one.
@@ -65,9 +65,9 @@ def small_bundles(folder: Path) -> dict[str, Path]:
     return {system: _exported(folder / system, partial(_write, system)) for system in SMALL}
 
 
-def resnet9(folder: Path) -> Path:
-    """Writes and exports CycleGAN's generator with 9 blocks and width 64; what is there already stays."""
-    return _exported(folder, partial(tiny_bundle, width=64, blocks=9))
+def resnet(folder: Path, width: int, blocks: int) -> Path:
+    """Writes and exports CycleGAN's generator; what is there already stays."""
+    return _exported(folder, partial(tiny_bundle, width=width, blocks=blocks))
 
 
 def _write(system: str, path: Path) -> Bundle:

@@ -11,8 +11,9 @@
 The first form compares backends and writes latency.json, latency.md and latency.png. The second one compares the
 whole translation of a video, from file to file, with the bare model on as many frames, and writes video.json and
 video.md. "serving" starts a server of the bundle and writes what a request costs beside the same work in this process,
-and what closed and open loops of requests come to: serving.json, serving.md and serving.png. "kernels" measures the fused operators at the shapes of the official networks, which needs a CUDA device,
-and writes kernels.json and kernels.md; "--plan" prints the shapes and the least times instead, and needs none.
+and what closed and open loops of requests come to: serving.json, serving.md and serving.png. "kernels" measures the
+fused operators at the shapes of the official networks, which needs a CUDA device, and writes kernels.json and
+kernels.md; "--plan" prints the shapes and the least times instead, and needs none.
 Exit code 1: a backend or the server gave a wrong picture, or an operator a wrong result.
 """
 
