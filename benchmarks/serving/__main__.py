@@ -56,7 +56,7 @@ def main(words: list[str] | None = None) -> int:
     reached = [
         *goals.cost_goals([row for row in report.costs if row.model == light.name]),
         *goals.cpu_goals(rows),
-        *goals.load_goals(report.loads, sweep.saturated_per_s(report.loads)),
+        *goals.load_goals(report.loads, sweep.saturated_per_s(report.loads, bench.GRPC)),
         *goals.mixed_goals(outcome, requests // 5),
     ]
     report = replace(

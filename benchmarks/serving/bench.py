@@ -64,7 +64,7 @@ def measure(
         what = f"{translator.session.backend} {translator.session.precision}"
     title = f"Serving {path.resolve().name} ({bundle.system}, {what})"
     figures: dict[str, float | str] = {
-        "saturated rate, right answers a second": saturated_per_s(loads),
+        "saturated rate, right answers a second": saturated_per_s(loads, GRPC),
         **cost_figures(rows),
     }
     return ServingReport(title, f"costs {rule}; load {plan}", stamp, tuple(rows), tuple(loads), figures)
@@ -170,7 +170,7 @@ async def measure_load(
         for one in asked:
             for concurrency in plan.concurrencies if one.wire == GRPC else (most,):
                 await sweep.closed(one, concurrency, plan)
-        saturated = saturated_per_s([row for row in sweep.rows if row.wire == GRPC])
+        saturated = saturated_per_s(sweep.rows, GRPC)
         if saturated:
             for share in plan.shares:
                 await sweep.open(asked[0], saturated, share, plan)
