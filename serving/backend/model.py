@@ -86,6 +86,9 @@ class Model(ABC):
             raise Refusal("CANCELLED", "the client no longer waits for this request")
         inputs = {tensor.name(): from_pb(tensor) for tensor in request.inputs()}
         self.served.limits.check(self.served.spec, {name: array.shape for name, array in inputs.items()})
+        for name, array in inputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise Refusal("INVALID_ARG", f"{name} holds values that are NaN or infinite")
         check_labels(self.served.labels, inputs)
         return inputs
 
@@ -93,7 +96,8 @@ class Model(ABC):
         import triton_python_backend_utils as pb_utils
 
         try:
-            outputs = self.answer(self.inputs_of(request), request)
+            outputs, wanted = self.answer(self.inputs_of(request), request), request.requested_output_names()
+            return pb_utils.InferenceResponse([to_pb(name, array) for name, array in outputs.items() if name in wanted])
         except Refusal as error:
             return _failure(request, error.code, str(error))
         except BundleError as error:
@@ -103,10 +107,6 @@ class Model(ABC):
         except Exception as error:  # one request's failure is not its neighbours', and must not stop the process
             pb_utils.Logger.log_error(traceback.format_exc())
             return _failure(request, "INTERNAL", f"{self.served.name} failed: {type(error).__name__}: {error}")
-        wanted = set(request.requested_output_names())
-        return pb_utils.InferenceResponse(
-            output_tensors=[to_pb(name, array) for name, array in outputs.items() if name in wanted]
-        )
 
 
 def _failure(request: Any, code: Code, message: str) -> Any:
@@ -114,6 +114,4 @@ def _failure(request: Any, code: Code, message: str) -> Any:
 
     if CODED in json.loads(request.parameters()):
         message = coded(code, message)
-    return pb_utils.InferenceResponse(
-        output_tensors=[], error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))
-    )
+    return pb_utils.InferenceResponse([], pb_utils.TritonError(message, getattr(pb_utils.TritonError, code)))

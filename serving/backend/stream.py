@@ -13,7 +13,7 @@ from i2i_rt.serving.backend.refusal import Refusal
 from i2i_rt.serving.backend.styles import Styles, require_at_most_one
 from i2i_rt.style import Style
 from i2i_rt.translator import Translator
-from i2i_rt.video.stabilize import Stabilizer
+from i2i_rt.video.stabilize import STAGE, Stabilizer
 
 START, END = 1, 2  # the server's flags of a request
 
@@ -24,7 +24,7 @@ class Stream:
 
     Attributes:
         translator: with the video's style, and the plan of its label maps.
-        stabilizer: with the statistics of its frames; None where each frame is translated by itself.
+        stabilizer: with the statistics of its frames; None where each of them is translated by itself.
         used: when the last frame came, in seconds of the monotonic clock.
     """
 
@@ -45,7 +45,7 @@ class StreamModel(Model):
         self._translator = Translator(self._session, bundle=self.bundle)
         self._streams: dict[int | str, Stream] = {}
         if self._translator.has_style:
-            self._styles = Styles(self.bundle, self._session, self.execution.cache_size)
+            self._styles = Styles(self._translator.styles, self.served.weights_sha256, self.execution.cache_size)
 
     def close(self) -> None:
         self._session.close()
@@ -73,7 +73,9 @@ class StreamModel(Model):
         momentum = float(inputs["momentum"][0]) if "momentum" in inputs else 0.0
         if not 0 <= momentum < 1:
             raise I2IError(f"momentum is {momentum:g}; it must be at least 0 and below 1")
-        return Stream(translator, Stabilizer(translator, "light", momentum=momentum) if momentum else None)
+        # without statistics there is nothing to smooth
+        smooth = momentum > 0 and STAGE in self._session.stages
+        return Stream(translator, Stabilizer(translator, "light", momentum=momentum) if smooth else None)
 
     def _style(self, inputs: Mapping[str, np.ndarray]) -> Style:
         require_at_most_one(inputs, "style", "reference", "seed")

@@ -7,6 +7,7 @@ import numpy as np
 
 from i2i_rt.serving.backend.model import Model
 from i2i_rt.serving.backend.styles import Styles
+from i2i_rt.style import StyleMaker
 
 
 class StyleModel(Model):
@@ -14,7 +15,8 @@ class StyleModel(Model):
 
     def open(self) -> None:
         self._session = self.open_session()
-        self._styles = Styles(self.bundle, self._session, self.execution.cache_size)
+        maker = StyleMaker(self.bundle, self._session)
+        self._styles = Styles(maker, self.served.weights_sha256, self.execution.cache_size)
 
     def close(self) -> None:
         self._session.close()

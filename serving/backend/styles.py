@@ -7,8 +7,6 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from i2i_rt.bundle import Bundle
-from i2i_rt.runtime.session import Session
 from i2i_rt.serving.backend.refusal import Refusal
 from i2i_rt.style import Style, StyleMaker
 
@@ -47,9 +45,8 @@ def style_id(weights_sha256: str, inputs: Mapping[str, np.ndarray]) -> int:
 class Styles:
     """Makes the styles of a bundle from the inputs of requests."""
 
-    def __init__(self, bundle: Bundle, session: Session, cache_size: int) -> None:
-        self._maker = StyleMaker(bundle, session)
-        self._weights_sha256 = bundle.weights_sha256()
+    def __init__(self, maker: StyleMaker, weights_sha256: str, cache_size: int) -> None:
+        self._maker, self._weights_sha256 = maker, weights_sha256
         self._recent: Recent[Style] = Recent(cache_size)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> tuple[int, Style]:

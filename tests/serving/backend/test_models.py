@@ -111,6 +111,15 @@ def test_stage_refuses_what_the_graph_does_not_take(triton: FakeTriton) -> None:
     refused(triton, "spade-translate", {**inputs, "edges": edges[None] * 2}, "INVALID_ARG", "edges are 0 and 1")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_refused(triton: FakeTriton, value: float) -> None:
+    code = np.full((1, 6), value, np.float32)
+    inputs = {"frames": photograph(1, 64, 64), "style": code}
+    refused(triton, "starganv2-translate", inputs, "INVALID_ARG", "style holds values that are NaN or infinite")
+    inputs = {"frame": photograph(64, 64), "style": code[0]}
+    refused(triton, "starganv2-stream", inputs, "INVALID_ARG", "NaN or infinite", number=1, flags=START)
+
+
 def test_only_outputs_that_were_asked_for_are_given(triton: FakeTriton) -> None:
     assert list(triton.infer("starganv2-style", {"seed": one(1), "domain": one(0)}, outputs=["style_id"])) == [
         "style_id"
@@ -227,7 +236,9 @@ def test_streams_of_label_maps_keep_the_plan(triton: FakeTriton, local: dict[str
     style = spade.style(seed=2)
     for index in range(4):
         labels, edges = label_map(index)
-        inputs = {"frame": labels, "edges": edges, **({"seed": one(2)} if index == 0 else {})}
+        inputs = {"frame": labels, "edges": edges}
+        if index == 0:  # there are no statistics that the momentum could be of
+            inputs |= {"seed": one(2), "momentum": np.array([0.5], np.float32)}
         answer = triton.infer("spade-stream", inputs, number=1, flags=START if index == 0 else 0)
         assert np.array_equal(answer["translated"], spade(labels, style, edges=edges))
 
