@@ -35,7 +35,7 @@ from i2i_rt.style import Style, domain_index
 
 DEADLINE_S = 30.0
 # Below this many bytes in and out, a request and its answer are quicker by themselves than through shared memory.
-SHARED_MEMORY_BYTES = 2**16
+SHARED_MEMORY_BYTES = 2**17
 UNMAP_S = 2.0  # that letting go of shared memory may take
 
 SharedMemory = Literal["auto", "on", "off"]
