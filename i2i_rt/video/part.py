@@ -229,7 +229,7 @@ class _Work:
     def infer(self, batch: _Batch) -> _Batch | Future[_Batch]:
         results = self._translate(batch.images)
         if isinstance(results, Future):
-            return _then(results, partial(_Batch, batch.frames, batch.images))
+            return pipeline.then(results, partial(_Batch, batch.frames, batch.images))
         return _Batch(batch.frames, batch.images, results)
 
     def write(self, batch: _Batch) -> int:
@@ -266,21 +266,6 @@ class _Work:
             interrupted=interrupted,
             times=times,
         )
-
-
-def _then(future: Future[np.ndarray], make: Callable[[np.ndarray], _Batch]) -> Future[_Batch]:
-    """Gives the future of what is made of another future's result."""
-    made: Future[_Batch] = Future()
-
-    def finish(done: Future[np.ndarray]) -> None:
-        error = done.exception()
-        if error is None:
-            made.set_result(make(done.result()))
-        else:
-            made.set_exception(error)
-
-    future.add_done_callback(finish)
-    return made
 
 
 def _seen(frame: Frame) -> str:

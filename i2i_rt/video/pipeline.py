@@ -119,11 +119,8 @@ def run(
         for item in to_infer:
             begin = time.perf_counter()
             result = infer(item)
-            if isinstance(result, Future):
-                result.add_done_callback(partial(_time_since, times["infer"], begin))
-            else:
-                _time_since(times["infer"], begin)
-            to_write.put(result)
+            since = partial(_time_since, times["infer"], begin)
+            to_write.put(then(result, since) if isinstance(result, Future) else since(result))
 
     readers = [threading.Thread(target=guarded(work), daemon=True) for work in (decode, prepare_all)]
     writer = threading.Thread(target=guarded(write_all), daemon=True)
@@ -153,5 +150,20 @@ def _timed(times: "array[float]", function: Callable[..., Any], *arguments: Any)
     return result
 
 
-def _time_since(times: "array[float]", begin: float, *_: object) -> None:
+def _time_since(times: "array[float]", begin: float, result: Result) -> Result:
     times.append(time.perf_counter() - begin)
+    return result
+
+
+def then(future: Future[Prepared], function: Callable[[Prepared], Result]) -> Future[Result]:
+    """Gives the future of what a function makes of another future's result."""
+    made: Future[Result] = Future()
+
+    def finish(done: Future[Prepared]) -> None:
+        try:
+            made.set_result(function(done.result()))
+        except BaseException as error:
+            made.set_exception(error)
+
+    future.add_done_callback(finish)
+    return made

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -72,7 +73,12 @@ def slow_translator(seconds: float) -> Translator:
 
 
 def run(
-    source: ClockedSource, translator: Translator, kept: Kept, *, frames: int | None = None, duration_s: float = 30
+    source: ClockedSource,
+    translator: Callable[..., np.ndarray | Future[np.ndarray]],
+    kept: Kept,
+    *,
+    frames: int | None = None,
+    duration_s: float = 30,
 ) -> Summary:
     reader = LatestFrameReader(lambda: source, name="the camera", say=print)
     try:
@@ -105,6 +111,28 @@ def test_the_newest_frame_wins_and_the_delay_stays_bounded() -> None:
     assert late_s < 20 * 0.05, "the delay grows as that of a queue does"
     # at most one frame's wait and one translation each, on a machine that may be busy with other things
     assert summary.delay_p50_ms < 2 * (INTERVAL_S + 0.05) * 1000
+
+
+def test_two_frames_are_under_way_elsewhere_and_the_newest_still_wins() -> None:
+    kept, running, most = Kept(), 0, 0
+
+    def answer(frames: np.ndarray) -> np.ndarray:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.1)
+        running -= 1
+        return frames
+
+    with ThreadPoolExecutor(8) as pool:
+        summary = run(ClockedSource(), lambda frames: pool.submit(answer, frames), kept, frames=60)
+
+    numbers = [int(frame[0, 0, 0]) for frame in kept.frames]
+    assert summary.frames == len(numbers) == 60 and numbers == sorted(set(numbers))
+    assert most == 2
+    assert summary.dropped >= 15  # of 30 frames a second, two at a time in 0.1 s are at most 20
+    assert summary.fps > 12  # one at a time would be 10
+    assert summary.delay_p50_ms < 2 * (INTERVAL_S + 0.1) * 1000
 
 
 def test_a_fast_network_drops_next_to_nothing() -> None:

@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,53 @@ def test_a_slow_writer_holds_the_reader_back() -> None:
 
     pipeline.run(source(), same, same, write, depth=2)
     assert most <= 3 * 2 + 4  # three queues, and one item in each stage
+
+
+def test_inference_elsewhere_is_several_at_a_time_and_keeps_the_order() -> None:
+    running, most, written = 0, 0, list[int]()
+    lock = threading.Lock()
+
+    def translate(item: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01 if item % 3 else 0.03)  # later ones are done sooner
+        with lock:
+            running -= 1
+        return item
+
+    with ThreadPoolExecutor(4) as pool:
+        times = pipeline.run(range(40), same, lambda item: pool.submit(translate, item), written.append, depth=6)
+    assert written == list(range(40))
+    assert most == 4
+    assert len(times["infer"]) == 40 and sum(times["infer"]) >= 40 * 0.01
+
+
+def test_inference_elsewhere_is_bounded_by_the_queue() -> None:
+    begun, written, most = 0, 0, 0
+
+    def infer(item: int) -> "Future[int]":
+        nonlocal begun, most
+        begun += 1
+        most = max(most, begun - written)
+        future: Future[int] = Future()
+        threading.Timer(0.002, future.set_result, [item]).start()
+        return future
+
+    def write(item: int) -> None:
+        nonlocal written
+        written += 1
+
+    pipeline.run(range(60), same, infer, write, depth=3)
+    assert most <= 3 + 2  # the queue, one that is written, and one that waits for room
+
+
+def test_an_error_elsewhere_is_raised() -> None:
+    written: list[int] = []
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        pipeline.run(range(50), same, lambda item: pool.submit(lambda: item + 0 // (item - 9)), written.append)
+    assert written == list(range(9))
 
 
 @pytest.mark.parametrize("stage", pipeline.STAGES)
