@@ -16,8 +16,12 @@ from i2i_rt.cli import main
 from i2i_rt.export import golden
 from i2i_rt.importers.table import write_bundle
 from i2i_rt.label_maps import edges_of
+from i2i_rt.serving.backend.stage import StageModel
+from i2i_rt.serving.execution import Execution
 from i2i_rt.serving.limits import Limits
-from i2i_rt.serving.repository import write_repository
+from i2i_rt.serving.models import served_stage
+from i2i_rt.serving.repository import Repository, write_models, write_repository
+from i2i_rt.style import DRAWS_AT_ONCE
 from i2i_rt.translator import Translator
 from i2i_rt.video.stabilize import Stabilizer
 from tests.serving.backend import fake_triton
@@ -38,14 +42,39 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     return written
 
 
-@pytest.fixture(scope="module")
-def triton(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeTriton]:
-    """All models of these bundles, under their systems' names, computing with PyTorch."""
-    paths = {name: bundle.path for name, bundle in bundles.items()}
+@pytest.fixture(scope="module", params=["session", "server"])
+def triton(
+    request: pytest.FixtureRequest, bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FakeTriton]:
+    """All models of these bundles, under their systems' names, computing with PyTorch.
+
+    Each has a session of its own or, as in production, one that asks for stages that the server has as models.
+    """
     folder = tmp_path_factory.mktemp("served") / "repository"
-    repository = write_repository(paths, folder, limits=LIMITS, threads=1, backend="torch", cache_size=3)
-    with fake_triton.serving(repository) as running:
+    if request.param == "session":
+        paths = {name: bundle.path for name, bundle in bundles.items()}
+        repository = write_repository(paths, folder, limits=LIMITS, threads=1, backend="torch", cache_size=3)
+        with fake_triton.serving(repository) as running:
+            yield running
+        return
+    for name, bundle in bundles.items():
+        run = Execution(str(bundle.path), "server", precision="fp32", cache_size=3)
+        write_models(folder / "models", name, bundle, run, LIMITS)
+    with fake_triton.serving(Repository.open(folder)) as running:
+        for name, bundle in bundles.items():
+            for stage in bundle.stages:
+                add_stage(running, name, bundle, stage)
         yield running
+
+
+def add_stage(triton: FakeTriton, name: str, bundle: Bundle, stage: str) -> None:
+    """Adds a model of one of a bundle's stages, as the server itself would run it."""
+    limits = LIMITS if stage == "translate" else Limits(batch=DRAWS_AT_ONCE)  # a native model has no others
+    model = StageModel()
+    model.served, model.bundle = served_stage(name, bundle, stage, "fp32", limits), bundle
+    model.execution = Execution(str(bundle.path), backend="torch", precision="fp32", threads=1)
+    model.open()
+    triton.models[model.served.name] = model
 
 
 @pytest.fixture(scope="module")
