@@ -10,9 +10,12 @@ from PIL import Image
 
 from i2i_rt.bundle import Bundle, Golden
 from i2i_rt.errors import BundleError
-from i2i_rt.runtime.gates import GATES_DB, GATES_ERROR
+from i2i_rt.runtime.gates import GATES_ERROR
 from i2i_rt.serving.datatypes import DATATYPES
 from i2i_rt.serving.served import ServedModel
+
+# of a small gradient in precisions below float32; channels that are swapped in a nearly grey picture are 29.5 dB
+REDUCED_DB = 30.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def canary_of(model: ServedModel, bundle: Bundle) -> Canary | None:
 def difference(wanted: np.ndarray, actual: np.ndarray, precision: str) -> str | None:
     """Says how far an answer is from the network's where that is too far for a precision.
 
-    In float32 that is more than one level of a picture; in others, what the verification of artifacts would refuse.
+    In float32 that is more than one level of a picture. What other precisions cost is the verification's to judge, on
+    photographs; here that is only told from wrong pixels.
     """
     if actual.shape != wanted.shape:
         return f"it has shape {list(actual.shape)} instead of {list(wanted.shape)}"
@@ -113,7 +117,7 @@ def difference(wanted: np.ndarray, actual: np.ndarray, precision: str) -> str | 
             return None if error <= 1 else f"a pixel is {error:.0f} levels from PyTorch's"
         mean = float(np.square(wide - wide_wanted).mean())
         psnr = 10 * np.log10(255**2 / mean) if mean else np.inf
-        return None if psnr >= GATES_DB[precision] else f"{psnr:.1f} dB, the gate is {GATES_DB[precision]:g} dB"
+        return None if psnr >= REDUCED_DB else f"{psnr:.1f} dB, the gate is {REDUCED_DB:g} dB"
     if wanted.dtype.kind in "iu":
         error = float((actual != wanted).mean())
     else:

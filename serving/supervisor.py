@@ -110,7 +110,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Ends the server once its requests are answered."""
-        await self._end(TritonServer.stop)
+        await self._end(at_once=False)
 
     def _suspect(self, name: str) -> None:
         if name in self._wake:
@@ -131,13 +131,13 @@ class Supervisor:
     async def _take_down(self) -> None:
         self._health.is_up = False
         # its requests cannot be waited for: those of an ended model never end
-        await self._end(TritonServer.kill)
+        await self._end(at_once=True)
 
-    async def _end(self, how: Callable[[TritonServer], object]) -> None:
+    async def _end(self, *, at_once: bool) -> None:
         channel = self._upstream.disconnect()
         server, self._server = self._server, None
         if server is not None:
-            await asyncio.to_thread(how, server)
+            await asyncio.to_thread(server.kill if at_once else server.stop)
         if channel is not None:
             await channel.close()
 
