@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from i2i_rt.benchmarks.measure import Rule, Timing, repeat
 from i2i_rt.benchmarks.serving.processes import Processes
 from i2i_rt.benchmarks.serving.report import CostRow
@@ -14,6 +16,7 @@ class Way:
     """One way to the same answer; `remote` where a server computes. The rest is what its runs took."""
 
     name: str
+    model: str
     tensors: str
     run: Callable[[], object]
     remote: bool
@@ -21,33 +24,29 @@ class Way:
     cpu_s: float = 0.0
     client_cpu_s: float = 0.0
 
-    @property
-    def runs(self) -> int:
-        return sum(map(len, self.rounds))
+    def row(self, first: "Way") -> CostRow:
+        """Summarises the runs beside those of another way."""
+        runs = sum(map(len, self.rounds))
+        over = [np.median(own) - np.median(other) for own, other in zip(self.rounds, first.rounds, strict=True)]
+        return CostRow(
+            self.name,
+            self.model,
+            self.tensors,
+            Timing.of(self.rounds),
+            1000 * float(np.median(over)),
+            1000 * (self.cpu_s if self.remote else self.client_cpu_s) / runs,
+            1000 * self.client_cpu_s / runs if self.remote else None,
+        )
 
 
 def measure(ways: Sequence[Way], processes: Processes, rule: Rule) -> list[CostRow]:
-    """Times the ways, each of which must give the same answer; ways with equal tensors are compared with the first."""
+    """Times ways that must give the same answer, and compares them with the first."""
     for way in ways:
         repeat(way.run, runs=rule.warmup_runs, seconds=rule.warmup_s)
     for _ in range(rule.rounds):
         for way in ways:
             _round(way, processes, rule)
-    timings = [Timing.of(way.rounds) for way in ways]
-    first: dict[str, float] = {}
-    for way, timing in zip(ways, timings, strict=True):
-        first.setdefault(way.tensors, timing.p50_ms)
-    return [
-        CostRow(
-            way.name,
-            way.tensors,
-            timing,
-            timing.p50_ms - first[way.tensors],
-            1000 * (way.cpu_s if way.remote else way.client_cpu_s) / way.runs,
-            1000 * way.client_cpu_s / way.runs if way.remote else None,
-        )
-        for way, timing in zip(ways, timings, strict=True)
-    ]
+    return [way.row(ways[0]) for way in ways]
 
 
 def _round(way: Way, processes: Processes, rule: Rule) -> None:

@@ -36,7 +36,7 @@ def _costs(axes: "Axes", rows: Sequence[CostRow]) -> None:
         axes.barh(place, p50, color=RATE, height=0.65)
         axes.errorbar(p50, place, xerr=[[0.0], [p99 - p50]], color="#333333", capsize=3, linewidth=1)
         axes.text(p99, place, f"  {number(p50)} ms", va="center", fontsize=8)
-    axes.set_yticks(range(len(rows)), [f"{row.name}\n{row.tensors}" for row in reversed(rows)], fontsize=8)
+    axes.set_yticks(range(len(rows)), [f"{row.name}\n{row.model}, {row.tensors}" for row in reversed(rows)], fontsize=8)
     axes.set_xlim(0, 1.35 * max((row.timing.p99_ms for row in rows), default=1.0))
     _finish(axes, "One at a time: median, whisker to p99", "ms", "")
 

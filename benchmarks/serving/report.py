@@ -49,13 +49,14 @@ class CostRow:
 
     Attributes:
         name: of the way: "in this process", "gRPC", …
-        tensors: what went to and fro.
-        over_ms: median minus that of the first way.
+        model, tensors: what was asked, and with what.
+        over_ms: the median of the rounds' medians minus those of the first way in the same rounds.
         cpu_ms: processor time a frame of whatever computed: this process, or the server's processes together.
         client_cpu_ms: of this process a frame, where it was only the client.
     """
 
     name: str
+    model: str
     tensors: str
     timing: Timing
     over_ms: float
@@ -110,8 +111,9 @@ class ServingReport:
 
 
 COSTS = (
-    "One request at a time, the ways in turns. `over` is the median minus that of the first way with the same tensors; "
-    "CPU is the time of all processors for a frame, of whatever computed, and of the client beside it."
+    "One request at a time, the ways in turns. `over` is what a way takes more than the first one of the same model, "
+    "by the medians of each round; CPU is the time of all processors for a frame, of whatever computed, and of the "
+    "client beside it."
 )
 CLOSED = (
     "So many requests are kept in flight. `queue` and `compute` are the server's own account; CPU is that of all its "
@@ -128,6 +130,7 @@ def cost_table(rows: Sequence[CostRow]) -> list[list[str]]:
     """Gives the ways as text with a header."""
     columns: list[tuple[str, Callable[[CostRow], str]]] = [
         ("way", lambda row: row.name),
+        ("model", lambda row: row.model),
         ("tensors", lambda row: row.tensors),
         ("p50 ms", lambda row: number(row.timing.p50_ms)),
         ("p90 ms", lambda row: number(row.timing.p90_ms)),

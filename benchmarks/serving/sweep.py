@@ -123,6 +123,6 @@ def split(before: Any, after: Any) -> Split | None:
     return Split(mean_ms("queue"), mean_ms("compute_input", "compute_infer", "compute_output"))
 
 
-def saturated_per_s(rows: Sequence[LoadRow]) -> float:
-    """Gives the most right answers a second that closed loops reached."""
-    return max(row.load.per_s for row in rows if row.concurrency is not None)
+def saturated_per_s(rows: Sequence[LoadRow], wire: str) -> float:
+    """Gives the most right answers a second that closed loops reached over one way."""
+    return max(row.load.per_s for row in rows if row.concurrency is not None and row.wire == wire)

@@ -17,6 +17,7 @@ import numpy as np
 
 from i2i_rt.benchmarks.serving.load import OK, WRONG, Call
 
+KEY = "i2i-rt-key"  # of the metadata
 SERVICE = "/inference.GRPCInferenceService/"
 HTTP_CODES = {
     400: "INVALID_ARGUMENT",
@@ -68,14 +69,15 @@ def infer_request(model: str, inputs: Arrays) -> Any:
 class GrpcWire:
     """gRPC with the tensors in the messages: an asynchronous context manager."""
 
-    def __init__(self, address: str) -> None:
-        """`address`: host and port."""
+    def __init__(self, address: str, *, key: str | None = None) -> None:
+        """`address`: host and port; `key`: what opens the server's restricted calls."""
         import grpc
 
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
         self._channel = grpc.aio.insecure_channel(address, options=options)
         self._infer = self._channel.unary_unary(SERVICE + "ModelInfer")
         self._error = grpc.aio.AioRpcError
+        self._metadata = () if key is None else ((KEY, key),)
 
     async def call(self, model: str, inputs: Arrays, expected: Arrays, *, in_flight: int = 1) -> Call:
         """Prepares a request; its answer must hold the expected outputs."""
@@ -89,7 +91,7 @@ class GrpcWire:
 
         async def ask() -> str:
             try:
-                answer = await self._infer(message, timeout=TIMEOUT_S)
+                answer = await self._infer(message, timeout=TIMEOUT_S, metadata=self._metadata)
             except self._error as error:
                 code: str = error.code().name
                 return code
@@ -97,10 +99,11 @@ class GrpcWire:
 
         return ask
 
-    async def unary(self, method: str, request: Any, answer: Any, metadata: tuple[tuple[str, str], ...] = ()) -> Any:
+    async def unary(self, method: str, request: Any, answer: Any) -> Any:
         """Calls another method of the service, and gives its answer as the given message type."""
-        method_ = self._channel.unary_unary(SERVICE + method)
-        return answer.FromString(await method_(request.SerializeToString(), timeout=TIMEOUT_S, metadata=metadata))
+        send = self._channel.unary_unary(SERVICE + method)
+        found = await send(request.SerializeToString(), timeout=TIMEOUT_S, metadata=self._metadata)
+        return answer.FromString(found)
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,9 +171,8 @@ class SharedMemoryWire:
     """gRPC with the tensors in system shared memory, a region for each request in flight: a context manager."""
 
     def __init__(self, address: str, *, key: str | None = None) -> None:
-        """`key`: what opens the server's restricted methods, where they are closed."""
-        self._grpc = GrpcWire(address)
-        self._metadata = () if key is None else (("i2i-rt-key", key),)
+        """`address`: host and port; `key`: what opens the server's restricted calls."""
+        self._grpc = GrpcWire(address, key=key)
         self._name = f"i2i_rt_bench_{os.getpid()}_{secrets.token_hex(4)}"
         self._regions: list[SharedMemory] = []
 
@@ -197,9 +199,7 @@ class SharedMemoryWire:
         region = SharedMemory(name, create=True, size=size)
         self._regions.append(region)
         register = service_pb2.SystemSharedMemoryRegisterRequest(name=name, key=f"/{name}", offset=0, byte_size=size)
-        await self._grpc.unary(
-            "SystemSharedMemoryRegister", register, service_pb2.SystemSharedMemoryRegisterResponse, self._metadata
-        )
+        await self._grpc.unary("SystemSharedMemoryRegister", register, service_pb2.SystemSharedMemoryRegisterResponse)
         request, offset = service_pb2.ModelInferRequest(model_name=model), 0
         for tensor, array in inputs.items():
             entry = request.inputs.add(name=tensor, datatype=DATATYPES[str(array.dtype)], shape=array.shape)
@@ -232,10 +232,7 @@ class SharedMemoryWire:
             request = service_pb2.SystemSharedMemoryUnregisterRequest(name=region.name)
             with contextlib.suppress(Exception):  # the server may be gone; the region goes all the same
                 await self._grpc.unary(
-                    "SystemSharedMemoryUnregister",
-                    request,
-                    service_pb2.SystemSharedMemoryUnregisterResponse,
-                    self._metadata,
+                    "SystemSharedMemoryUnregister", request, service_pb2.SystemSharedMemoryUnregisterResponse
                 )
             region.close()
             region.unlink()

@@ -4,14 +4,17 @@
     i2i-rt bench horse2zebra/ --size 256,512 --batch 1,2,4 --compare before/latency.json
     i2i-rt bench video horse2zebra/ clip.mp4
     i2i-rt bench video horse2zebra/ --frames 300 --size 256
+    i2i-rt bench serving horse2zebra/ --size 256,512
     i2i-rt bench kernels
     i2i-rt bench kernels --plan
 
 The first form compares backends and writes latency.json, latency.md and latency.png. The second one compares the
 whole translation of a video, from file to file, with the bare model on as many frames, and writes video.json and
-video.md. "kernels" measures the fused operators at the shapes of the official networks, which needs a CUDA device,
-and writes kernels.json and kernels.md; "--plan" prints the shapes and the least times instead, and needs none.
-Exit code 1: a backend gave a wrong picture, or an operator a wrong result.
+video.md. "serving" starts a server of the bundle and writes what a request costs beside the same work in this process,
+and what closed and open loops of requests come to: serving.json, serving.md and serving.png. "kernels" measures the
+fused operators at the shapes of the official networks, which needs a CUDA device, and writes kernels.json and
+kernels.md; "--plan" prints the shapes and the least times instead, and needs none.
+Exit code 1: a backend or the server gave a wrong picture, or an operator a wrong result.
 """
 
 import argparse
@@ -33,8 +36,13 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s [video] BUNDLE [CLIP] [options]\n       %(prog)s kernels [--plan] [--quick] [-o FOLDER]"
-    parser.add_argument("target", nargs="+", metavar="[video] BUNDLE [CLIP] | kernels", help="what to measure")
+    parser.usage = (
+        "%(prog)s [video] BUNDLE [CLIP] [options]\n       %(prog)s serving BUNDLE [options]\n"
+        "       %(prog)s kernels [--plan] [--quick] [-o FOLDER]"
+    )
+    parser.add_argument(
+        "target", nargs="+", metavar="[video] BUNDLE [CLIP] | serving BUNDLE | kernels", help="what to measure"
+    )
     parser.add_argument(
         "--backend", help="comma-separated: all, auto, torch, torch-compile, onnxruntime, openvino, … "
         "(default: all; for video: auto)",
@@ -63,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     words = list(arguments.target)
     if words == ["kernels"]:
         return _kernels(arguments)
+    if words[0] == "serving" and len(words) == 2:
+        return _serving(Path(words[1]), arguments)
     video = words[0] == "video" and len(words) > 1
     names = words[1:] if video else words
     if len(names) > (2 if video else 1):
@@ -122,6 +132,40 @@ def _kernels(arguments: argparse.Namespace) -> int:
         print(f"- {line}")
     print(f"\nwrote {', '.join(map(str, report.write(folder)))}")
     return 1 if any(row.note.startswith("wrong") for row in report.rows) else 0
+
+
+def _serving(path: Path, arguments: argparse.Namespace) -> int:
+    from i2i_rt.benchmarks.measure import FULL, QUICK
+    from i2i_rt.benchmarks.serving import bench, report, sweep
+
+    folder = Path(arguments.output or f"bench-{path.resolve().name}")
+    if folder.is_file():
+        raise I2IError(f"-o {folder} is a file; name a folder for the results")
+    with _progress() as progress:
+        found = bench.measure(
+            path,
+            backend=arguments.backend or "auto",
+            precision=arguments.precision or "auto",
+            threads=arguments.threads,
+            sizes=_sizes(arguments.size or "256"),
+            plan=sweep.QUICK if arguments.quick else sweep.FULL,
+            rule=QUICK if arguments.quick else FULL,
+            progress=progress,
+        )
+    print(f"{found.title}\nmeasured {found.rule}")
+    for rows in (report.cost_table(found.costs), report.load_table(found.closed), report.load_table(found.open)):
+        _print_table(rows)
+    print()
+    for name, value in found.figures.items():
+        print(f"  {name}: {value if isinstance(value, str) else f'{value:.4g}'}")
+    files = list(found.write(folder))
+    if importlib.util.find_spec("matplotlib") is not None:
+        from i2i_rt.benchmarks.serving.plot import plot
+
+        files.append(files[0].with_suffix(".png"))
+        plot(found, files[-1])
+    print(f"\nwrote {', '.join(map(str, files))}")
+    return 1 if any("WRONG" in row.load.codes for row in found.loads) else 0
 
 
 def _latency(bundle: "Bundle", arguments: argparse.Namespace) -> "Report":

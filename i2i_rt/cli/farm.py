@@ -17,7 +17,7 @@ import hashlib
 import signal
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     work = inputs.find(arguments.input, arguments.output, intake.still_suffixes)
     check_style_options(arguments, bundle)
     check_kinds(arguments, work)
-    check_size(options.size, bundle.stages["translate"].fixed_size)
+    options = replace(options, fixed=bundle.stages["translate"].fixed_size)
+    check_size(options.size, options.fixed)
     arguments = _absolute(arguments)
     tasks = [inputs.Task(task.source.resolve(), task.output.resolve(), task.is_video) for task in work.tasks]
     threads = arguments.threads or min(cpu_count(), 2)

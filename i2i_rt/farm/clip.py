@@ -20,12 +20,13 @@ class FarmClip:
     Attributes:
         results: of the parts that are complete, by their place in `parts`.
         seconds, retries: how long workers took in this run, all together, and how often one died.
+        found: how many frames an earlier run had written.
     """
 
     def __init__(self, task: Task, clip: Clip, parts: list[Part], folder: Path) -> None:
         self.task, self.clip, self.parts, self._folder = task, clip, parts, folder
         self.results: dict[int, PartResult] = {}
-        self.seconds, self.retries = 0.0, 0
+        self.seconds, self.retries, self.found = 0.0, 0, 0
 
     def begin(self) -> None:
         """Finds what an earlier run left, and removes what was made of another input or in another way."""
@@ -38,6 +39,7 @@ class FarmClip:
             result = load(self.output(number))
             if result is not None:
                 self.results[number] = result
+        self.found = self.written_frames
 
     def output(self, number: int) -> Path:
         """Names the segments of a part."""
@@ -72,7 +74,7 @@ class FarmClip:
         """Makes one part of all, because the file cannot be decoded from its middle."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir()
-        self.parts, self.results = [Part()], {}
+        self.parts, self.results, self.found = [Part()], {}, 0
 
     def finish(self, options: VideoOptions) -> VideoSummary:
         """Joins the parts into the result.

@@ -9,6 +9,7 @@ import os
 import pickle
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from i2i_rt.farm.worker import Worker
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.machine import cpu_count
 
+MOST_LETTERS = 20
 ANSWER_S = 5.0  # that the address of a cluster has to answer
 OBJECT_STORE_BYTES = 80 * 2**20  # nearly the least that Ray takes; what travels here are names of files
 EVERYWHERE = {
@@ -96,14 +98,22 @@ class RayWorkers:
             raise I2IError(choice.error)
         if choice.version != __version__:
             raise I2IError(f"the workers of {self._where} have i2i-rt {choice.version}, and this is {__version__}")
-        if choice.device == "cpu":
+        self.use(choice.device)
+        return choice.backend, choice.precision
+
+    def use(self, device: str) -> None:
+        """Plans a worker on each GPU, or on every `threads` CPUs where `device` is "cpu" or there is no GPU.
+
+        Raises:
+            I2IError: where there is no room for one.
+        """
+        if device == "cpu":
             self._gpus = 0
         count = self._gpus or self._processes
         if not count:
             raise I2IError(f"{self._where} has no machine with {self._threads} CPUs; lower --threads")
         each = "a GPU" if self._gpus else "1 thread" if self._threads == 1 else f"{self._threads} threads"
         self.description = f"{self._where}, {count} worker{'s' * (count != 1)} of {each}"
-        return choice.backend, choice.precision
 
     def run(self, job: Job, work: Sequence[Work]) -> Iterator[Outcome]:
         """Does the work; outcomes come as they are ready."""
@@ -152,25 +162,51 @@ def connected(address: str | None, bundle: Path, *, backend: str, precision: str
         os.environ.update({**LOCAL, "RAY_AUTH_TOKEN": secrets.token_hex(32)})
     try:
         import ray
-        import ray.data
     except ImportError as error:
         raise MissingDependencyError("ray[data]", "farm", "'i2i-rt farm'") from error
+    if address is not None:
+        _check_address(address)
+    import ray.data
+
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    folder = tempfile.mkdtemp(prefix="i2i-rt-")  # a short name: sockets lie in it
+    terminate = signal.getsignal(signal.SIGTERM)
+    folder = folder_for_ray()
     try:
         with _quiet():
             if address is None:
                 _start_here(ray, folder)
             else:
                 _join(ray, address)
+        signal.signal(signal.SIGTERM, terminate)  # Ray has put its own in its place, which aborts
         where = "this machine" if address is None else f"the Ray cluster at {address}"
         yield RayWorkers(where, bundle, backend, precision, threads)
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def folder_for_ray() -> str:
+    """Makes a folder for Ray's sockets and logs, and removes those of processes that were killed."""
+    # the names of sockets may have 107 letters, and Ray takes most of them
+    parent = tempfile.gettempdir() if len(tempfile.gettempdir()) < MOST_LETTERS else "/tmp"
+    for old in Path(parent).glob("i2i-*-*"):
+        pid = old.name.split("-")[1]
+        if pid.isdecimal() and old.is_dir() and old.stat().st_uid == os.getuid() and not _runs(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"i2i-{os.getpid()}-", dir=parent)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager
@@ -201,17 +237,21 @@ def _start_here(ray: Any, folder: str) -> None:
         raise I2IError(f"Ray cannot be started here: {_first_line(error)}") from error
 
 
+def _check_address(address: str) -> None:
+    """Finds out whether anything answers: Ray itself would wait for minutes."""
+    if address == "auto":
+        return
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdecimal():
+        raise I2IError(f"--ray is {address!r}; it must be HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise I2IError(f"no Ray cluster answers at {address}: {reason}") from error
+
+
 def _join(ray: Any, address: str) -> None:
-    if address != "auto":
-        host, separator, port = address.removeprefix("ray://").rpartition(":")
-        if not separator or not port.isdecimal():
-            raise I2IError(f"--ray is {address!r}; it must be HOST:PORT, ray://HOST:PORT or auto")
-        try:
-            socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
-        except (OSError, OverflowError) as error:
-            raise I2IError(
-                f"no Ray cluster answers at {address}: {getattr(error, 'strerror', None) or error}"
-            ) from error
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except Exception as error:  # Ray has no class for it: no cluster, another version, another key

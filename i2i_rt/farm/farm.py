@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from i2i_rt.errors import I2IError, MediaError
 from i2i_rt.farm.clip import FarmClip
 from i2i_rt.farm.results import Ledger
-from i2i_rt.farm.split import FRAMES_PER_PART, parts_of
+from i2i_rt.farm.split import parts_of
 from i2i_rt.farm.work import ImageOutcome, ImagesWork, Job, Outcome, VideoWork, Work
 from i2i_rt.farm.worker import MOST_TRIES
 from i2i_rt.video import mux
@@ -84,7 +84,6 @@ class Farm:
     settings: Mapping[str, Any]
     connect: Callable[[], AbstractContextManager[Workers]]
     watcher: Watcher
-    frames_per_part: int = FRAMES_PER_PART
     results: list[FileResult] = field(default_factory=list)
 
     def run(self, tasks: Sequence[Task]) -> list[FileResult]:
@@ -114,10 +113,10 @@ class Farm:
 
     def _run(self, tasks: Sequence[Task], ledger: Ledger) -> None:
         identities = {task: self._identity(task) for task in tasks}
-        done = [task for task in tasks if ledger.has(task.output, identities[task])]
-        for task in done:
-            self.note(FileResult(task, "earlier"))
-        rest = [task for task in tasks if task not in set(done)]
+        rest = [task for task in tasks if not ledger.has(task.output, identities[task])]
+        for task in tasks:
+            if task not in rest:
+                self.note(FileResult(task, "earlier"))
         videos = [planned for task in rest if task.is_video for planned in self._planned(task)]
         images = [task for task in rest if not task.is_video]
         if not videos and not images:
@@ -152,16 +151,19 @@ class Farm:
 
     def _folder(self, task: Task, identity: str) -> Path:
         """Gives the folder of a video's parts: those of another backend or precision do not fit beside them."""
-        text = f"{identity} {self.job.backend} {self.job.precision} {self.frames_per_part}"
+        text = f"{identity} {self.job.backend} {self.job.precision}"
         return self.job.folder / f"{task.output.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def _planned(self, task: Task) -> list[tuple[Task, Clip, list[Part]]]:
         try:
             clip = probe(task.source)
             mux.check_output(task.output)
-            parts = parts_of(clip, self.job.options, self.job.stabilize, wanted=self.frames_per_part)
+            parts = parts_of(clip, self.job.options, self.job.stabilize)
         except I2IError as error:
             self.note(FileResult(task, "failed", error=str(error)))
+            return []
+        except Exception as error:  # as in a worker
+            self.note(FileResult(task, "failed", error=f"{type(error).__name__}: {error}"))
             return []
         return [(task, clip, parts)]
 
@@ -240,14 +242,13 @@ class _Rounds:
         if not clip.fits:
             self._again.append(clip)
             return
-        frames = sum(result.new_frames for result in clip.results.values())
         try:
             summary = clip.finish(self._farm.job.options)
         except I2IError as error:
             self._give_up(clip, str(error))
             return
         self._complete(clip.task)
-        notes = summary.warnings + summary.changed
+        notes, frames = summary.warnings + summary.changed, summary.frames - clip.found
         self._farm.note(FileResult(clip.task, "done", frames, clip.seconds, clip.retries, notes=notes))
 
     def _give_up(self, clip: FarmClip, error: str) -> None:

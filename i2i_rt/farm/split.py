@@ -12,7 +12,7 @@ from i2i_rt.video.stabilize import Strength
 FRAMES_PER_PART = 300  # at the least: what a part costs besides (opening, seeking) is small against so many
 
 
-def parts_of(clip: Clip, options: VideoOptions, stabilize: Strength, *, wanted: int = FRAMES_PER_PART) -> list[Part]:
+def parts_of(clip: Clip, options: VideoOptions, stabilize: Strength) -> list[Part]:
     """Splits a clip into parts that can be translated at the same time, where that changes nothing.
 
     A part begins where a segment and a batch of the whole clip do, so that its frames are computed and compressed
@@ -25,12 +25,12 @@ def parts_of(clip: Clip, options: VideoOptions, stabilize: Strength, *, wanted: 
     """
     if stabilize != "off":
         return [Part(history=True)]
-    if (clip.expected_frames or 0) < 2 * wanted:
+    if (clip.expected_frames or 0) < 2 * FRAMES_PER_PART:
         return [Part()]
     index = index_of(clip)
     if index is None:
         return [Part()]
-    firsts = list(_firsts(index, math.lcm(FRAMES_PER_SEGMENT, options.batch), wanted))
+    firsts = list(_firsts(index, math.lcm(FRAMES_PER_SEGMENT, options.batch)))
     ends = [*firsts[1:], None]
     return [
         Part(first, None if end is None else end - first, index.place(first) if first else None)
@@ -38,9 +38,9 @@ def parts_of(clip: Clip, options: VideoOptions, stabilize: Strength, *, wanted: 
     ]
 
 
-def _firsts(index: FrameIndex, unit: int, wanted: int) -> Iterator[int]:
-    """Gives the first frame of each part: multiples of `unit` that leave `wanted` frames or more to every part."""
-    first, total = 0, len(index.times_s)
+def _firsts(index: FrameIndex, unit: int) -> Iterator[int]:
+    """Gives the first frame of each part: multiples of `unit` that leave `FRAMES_PER_PART` or more to every part."""
+    first, total, wanted = 0, len(index.times_s), FRAMES_PER_PART
     yield first
     while places := range(_rounded_up(first + wanted, unit), min(first + 2 * wanted + unit, total - wanted + 1), unit):
         first = min(places, key=index.distance)

@@ -11,8 +11,8 @@ from i2i_rt.benchmarks.serving.report import CostRow, LoadRow, ServingReport, Sp
 
 TIMING = Timing.of([[0.010, 0.011], [0.012, 0.010]])
 COSTS = (
-    CostRow("in this process", "uint8 256x256", TIMING, 0.0, 9.5),
-    CostRow("gRPC", "uint8 256x256", TIMING, 1.25, 10.5, 0.75),
+    CostRow("in this process", "a", "uint8 256x256", TIMING, 0.0, 9.5),
+    CostRow("gRPC", "a", "uint8 256x256", TIMING, 1.25, 10.5, 0.75),
 )
 LOAD = Load.of(
     [Sample(0.0, 0.0, 0.02, "OK"), Sample(0.1, 0.1, 0.11, "UNAVAILABLE")], 1.0, offered=True, saturated_per_s=100
