@@ -6,6 +6,7 @@ same artifact in this process, and a run with a wrong one says so.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 from i2i_rt.benchmarks.environment import environment
 from i2i_rt.benchmarks.inputs import sample_inputs
 from i2i_rt.benchmarks.measure import Rule
-from i2i_rt.benchmarks.serving import costs
+from i2i_rt.benchmarks.serving import costs, perf_analyzer
 from i2i_rt.benchmarks.serving.costs import Way
+from i2i_rt.benchmarks.serving.load import Latency, closed_loop
 from i2i_rt.benchmarks.serving.processes import Processes
 from i2i_rt.benchmarks.serving.report import CostRow, LoadRow, ServingReport
 from i2i_rt.benchmarks.serving.sweep import Asked, Plan, Sweep, saturated_per_s
@@ -30,6 +32,7 @@ from i2i_rt.serving.repository import safe_name
 from i2i_rt.translator import Translator
 
 Size = tuple[int, int]
+CROSS_CHECKS = 500  # requests
 IN_PROCESS, GRPC, SHARED, HTTP = "in this process", "gRPC", "gRPC, shared memory", "HTTP"
 
 
@@ -61,13 +64,15 @@ def measure(
             processes = Processes(target.pid)
             rows = measure_costs(target, name, translator, processes, sizes, rule, progress)
             loads = asyncio.run(measure_load(target, name, translator, processes, sizes[0], plan, progress))
+            progress("cross-check")
+            note = asyncio.run(cross_check(target, sizes[0]))
         what = f"{translator.session.backend} {translator.session.precision}"
     title = f"Serving {path.resolve().name} ({bundle.system}, {what})"
     figures: dict[str, float | str] = {
         "saturated rate, right answers a second": saturated_per_s(loads, GRPC),
         **cost_figures(rows),
     }
-    return ServingReport(title, f"costs {rule}; load {plan}", stamp, tuple(rows), tuple(loads), figures)
+    return ServingReport(title, f"costs {rule}; load {plan}", stamp, tuple(rows), tuple(loads), figures, (note,))
 
 
 def translator_like_served(bundle: Bundle, backend: str, precision: str, threads: int | None) -> Translator:
@@ -175,6 +180,25 @@ async def measure_load(
             for share in plan.shares:
                 await sweep.open(asked[0], saturated, share, plan)
     return sweep.rows
+
+
+async def cross_check(target: Target, size: Size) -> str:
+    """Says what another load generator measures beside ours, one request at a time."""
+    values = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
+    async with GrpcWire(target.grpc) as grpc:
+        call = await grpc.call("echo-uint8", {"values": values}, {"echo": values})
+        samples = await closed_loop(itertools.repeat(call, CROSS_CHECKS), concurrency=1)
+    ours = Latency.of([sample.done - sample.due for sample in samples])
+    assert ours is not None
+    try:
+        theirs = perf_analyzer.check(target.grpc, "echo-uint8", "values", values.shape[1:], CROSS_CHECKS)
+    except UnsupportedError as error:
+        return f"no cross-check by another load generator: {error}"
+    return (
+        f"cross-check, echo uint8 {size[0]}x{size[1]}, one at a time over gRPC: perf_analyzer measures "
+        f"{theirs.p50_ms:.2f} ms p50 and {theirs.p99_ms:.2f} ms p99, this benchmark {ours.p50_ms:.2f} and "
+        f"{ours.p99_ms:.2f}"
+    )
 
 
 def cost_figures(rows: Sequence[CostRow]) -> dict[str, float | str]:

@@ -158,6 +158,8 @@ def _serving(path: Path, arguments: argparse.Namespace) -> int:
     print()
     for name, value in found.figures.items():
         print(f"  {name}: {value if isinstance(value, str) else f'{value:.4g}'}")
+    for note in found.notes:
+        print(f"- {note}")
     files = list(found.write(folder))
     if importlib.util.find_spec("matplotlib") is not None:
         from i2i_rt.benchmarks.serving.plot import plot
