@@ -37,7 +37,7 @@ from i2i_rt.serving.models import served_models
 from i2i_rt.serving.served import ServedModel
 
 MODELS, CODE = "models", "code"
-SERVER = "server.json"  # options that the models need of the server itself
+SERVER = "server.json"  # what the models need of the server itself
 # the server's Python is isolated: it does not look at PYTHONPATH
 MODEL_FILE = """\
 import sys
@@ -52,18 +52,31 @@ SEQUENCES = 1024
 
 
 @dataclass(frozen=True)
+class ServerOptions:
+    """What models need of the server that loads them.
+
+    Attributes:
+        arguments: of its command line.
+        start_s: that it may take to load them all.
+    """
+
+    arguments: tuple[str, ...] = ()
+    start_s: float = 120.0
+
+
+@dataclass(frozen=True)
 class Repository:
     """A folder with `models/` for the server and `code/` that they import.
 
     Attributes:
         folder: holds both.
         models: what is served, by name.
-        arguments: options of the server that the models need.
+        options: of the server.
     """
 
     folder: Path
     models: tuple[ServedModel, ...]
-    arguments: tuple[str, ...] = ()
+    options: ServerOptions = ServerOptions()
 
     @property
     def models_folder(self) -> Path:
@@ -84,9 +97,17 @@ class Repository:
         found = [served_model(read_config(file.parent)) for file in files]
         if not any(found):
             raise BundleError(f"{folder} is no repository: it has no models of a bundle in {MODELS}/")
-        options = folder / SERVER
-        arguments = json.loads(options.read_text()) if options.is_file() else ()
-        return cls(folder, _sorted(model for model in found if model is not None), tuple(arguments))
+        return cls(folder, _sorted(model for model in found if model is not None), _read_options(folder / SERVER))
+
+
+def _read_options(file: Path) -> ServerOptions:
+    if not file.is_file():
+        return ServerOptions()
+    try:
+        content = json.loads(file.read_text())
+        return ServerOptions(tuple(map(str, content["arguments"])), float(content["start_s"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{file} is damaged ({error}); 'i2i-rt deploy' writes it") from error
 
 
 def _sorted(models: Iterable[ServedModel]) -> tuple[ServedModel, ...]:

@@ -77,9 +77,16 @@ class Service:
             installation=installation,
             log=self._folder / LOG_FILE,
             drain_s=options.drain_s,
+            arguments=repository.options.arguments,
         )
         self._supervisor = Supervisor(
-            start, self._canaries, self._health, self._upstream, interval_s=options.canary_interval_s, say=say
+            start,
+            self._canaries,
+            self._health,
+            self._upstream,
+            start_s=repository.options.start_s,
+            interval_s=options.canary_interval_s,
+            say=say,
         )
         self._models = repository.models
 

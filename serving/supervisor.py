@@ -45,6 +45,7 @@ class Supervisor:
         canaries: a request for each model, by which it is judged.
         health: where the findings are kept.
         upstream: gets the address of each new server.
+        start_s: that a server may take to load its models.
         interval_s: between two canaries of a model.
         say: is told of what an operator should know.
     """
@@ -56,11 +57,12 @@ class Supervisor:
         health: Health,
         upstream: Upstream,
         *,
+        start_s: float,
         interval_s: float,
         say: Callable[[str], None],
     ) -> None:
         self._start, self._upstream, self._health = start, upstream, health
-        self._interval_s, self._say = interval_s, say
+        self._start_s, self._interval_s, self._say = start_s, interval_s, say
         self._canaries = {canary.model.name: canary for canary in canaries}
         self._requests = {canary.model.name: canary.request().SerializeToString() for canary in canaries}
         self._server: TritonServer | None = None
@@ -120,7 +122,7 @@ class Supervisor:
         for model in self._health.models.values():
             model.state, model.reason = "waiting", "it has not answered yet"
         self._server = server = self._start()
-        await asyncio.to_thread(server.wait_ready)
+        await asyncio.to_thread(server.wait_ready, self._start_s)
         self._upstream.connect(server.address)
         for name in self._canaries:
             await self._judge(name, FIRST_TIMEOUT_S)

@@ -1,13 +1,12 @@
 """Bundles to a folder that can be built, shipped and run: complete, or not there."""
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from i2i_rt.bundle import Bundle
+from i2i_rt.bundle import Bundle, write_json
 from i2i_rt.errors import I2IError
 from i2i_rt.export.profiles import Profile
 from i2i_rt.serving.code import write_code
@@ -17,7 +16,7 @@ from i2i_rt.serving.deploy.models import BUNDLES, GPU, NativeModels, add_style_c
 from i2i_rt.serving.deploy.pod import Needs
 from i2i_rt.serving.deploy.settings import Settings
 from i2i_rt.serving.deploy.sizing import MIB, memory, shared_memory
-from i2i_rt.serving.repository import CODE, MODELS, SERVER, Repository, replacing, safe_names
+from i2i_rt.serving.repository import CODE, MODELS, SERVER, Repository, ServerOptions, replacing, safe_names
 from i2i_rt.serving.served import ServedModel
 
 CACHE_BYTES = 64 * MIB  # for answers of models that make styles
@@ -80,12 +79,14 @@ def deploy(
             served += models
         cached = add_style_cache(fresh, served)
         write_code(fresh / CODE, copy=True)
-        (fresh / SERVER).write_text(json.dumps(server_arguments(settings, len(names), cached=cached)) + "\n")
+        arguments = server_arguments(settings, len(names), cached=cached)
+        write_json(fresh / SERVER, asdict(ServerOptions(tuple(arguments), start_s)))
         python = [model for model in served if (fresh / MODELS / model.name / "1" / "model.py").is_file()]
         networks = sum(file.stat().st_size for file in fresh.glob("**/*") if file.is_file())
         needs = Needs(memory(served, python, networks), shared_memory(python), start_s)
         _write_image(fresh, settings, python=any(model.kind == "stage" for model in python))
         _write_target(fresh, settings, needs, old=folder)
+        _let_all_read(fresh, (MODELS, CODE, BUNDLES))
         faults = lint(fresh)
         if faults:
             raise I2IError(f"what would be written has faults, which is a fault of this program: {'; '.join(faults)}")
@@ -125,6 +126,13 @@ def _write_target(folder: Path, settings: Settings, needs: Needs, *, old: Path) 
         return
     # clients have the old key
     _write_secret(folder / file, (old / file).read_text() if (old / file).is_file() else text)
+
+
+def _let_all_read(folder: Path, names: Sequence[str]) -> None:
+    """Lets the image's user read what was written under a stricter mask."""
+    for name in names:
+        for path in (folder / name, *(folder / name).rglob("*")):
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
 def write_yaml(file: Path, content: Any) -> None:

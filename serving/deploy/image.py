@@ -1,5 +1,7 @@
 """The image: the server's own, the packages that Python models and the gateway need, the code and the models."""
 
+import json
+
 from i2i_rt.serving.deploy.settings import Settings
 
 ROOT = "/opt/i2i-rt"  # in the image: the repository that 'i2i-rt serve --repository' takes
@@ -38,12 +40,13 @@ def dockerfile(settings: Settings) -> str:
         "COPY requirements.txt /tmp/requirements.txt",
         "RUN python3 -m pip install --no-cache-dir --break-system-packages -r /tmp/requirements.txt"
         " && rm /tmp/requirements.txt",
-        f"COPY --chmod=a+rX . {ROOT}/",
+        f"COPY . {ROOT}/",
         f"ENV {' '.join(f'{name}={value}' for name, value in environment().items())}",
         f"USER {USER}:{USER}",
         f"EXPOSE {HTTP} {GRPC} {METRICS}",
         "STOPSIGNAL SIGTERM",
-        f"ENTRYPOINT {_words(command())}",
+        # not ENTRYPOINT: that of the server's image looks for a driver that is older than its CUDA
+        f"CMD {json.dumps(command())}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -71,7 +74,3 @@ def command() -> list[str]:
 
 def ports() -> list[str]:
     return [f"--http={HTTP}", f"--grpc={GRPC}", f"--metrics={METRICS}"]
-
-
-def _words(words: list[str]) -> str:
-    return "[" + ", ".join(f'"{word}"' for word in words) + "]"

@@ -3,7 +3,6 @@
 A misspelt accelerator is found when the GPU is there, a selector that selects nothing never.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from i2i_rt.serving.deploy.lint_manifests import compose_faults, manifest_faults
 from i2i_rt.serving.deploy.lint_models import ensemble_faults, model_faults, python_faults, server_faults
 from i2i_rt.serving.deploy.settings import IMAGE_FLOOR, REGISTRY, release_of
 from i2i_rt.serving.deploy.sizing import shared_memory
-from i2i_rt.serving.repository import MODELS, SERVER, Repository
+from i2i_rt.serving.repository import MODELS, Repository
 
 
 def lint(folder: Path) -> list[str]:
@@ -35,8 +34,7 @@ def _model_faults(folder: Path) -> Iterator[str]:
         for check in (model_faults, accelerator_faults, graph_faults, python_faults):
             yield from (f"{MODELS}/{name}: {fault}" for fault in check(config, models / name))
         yield from (f"{MODELS}/{name}: {fault}" for fault in ensemble_faults(config, configs))
-    server = folder / SERVER
-    yield from server_faults(configs.values(), json.loads(server.read_text()) if server.is_file() else [])
+    yield from server_faults(configs.values(), Repository.open(folder).options.arguments)
 
 
 def _image_faults(folder: Path) -> Iterator[str]:

@@ -139,7 +139,7 @@ def ensemble_faults(config: Any, configs: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name!r}, which it passes on, is neither its input nor its output"
 
 
-def server_faults(configs: Iterable[Any], arguments: list[str]) -> Iterator[str]:
+def server_faults(configs: Iterable[Any], arguments: Collection[str]) -> Iterator[str]:
     """Gives what the models need of the server's options and do not get."""
     cached = [config.name for config in configs if config.response_cache.enable]
     if cached and not any(argument.startswith("--cache-config=") for argument in arguments):

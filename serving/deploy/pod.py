@@ -45,8 +45,7 @@ def container(settings: Settings, needs: Needs, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "image": settings.own_image,
-        "command": image.command(),
-        "args": ["--admin-key-file", f"{image.KEY_FOLDER}/{image.KEY_FILE}"],
+        "args": [*image.command(), "--admin-key-file", f"{image.KEY_FOLDER}/{image.KEY_FILE}"],
         "ports": [
             {"name": "http", "containerPort": image.HTTP},
             {"name": "grpc", "containerPort": image.GRPC},

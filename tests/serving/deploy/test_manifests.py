@@ -124,7 +124,7 @@ def test_the_container_runs_what_this_command_line_takes() -> None:
 
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser)
-    words = [*image.command(), *pod.container(settings_of("kubernetes", "gpu"), NEEDS, "server")["args"]]
+    words = pod.container(settings_of("kubernetes", "gpu"), NEEDS, "server")["args"]
     assert words[:4] == ["python3", "-m", "i2i_rt", "serve"]
     found = parser.parse_args(words[4:])
     assert (found.http, found.grpc, found.metrics) == (image.HTTP, image.GRPC, image.METRICS)

@@ -38,7 +38,7 @@ def production(exported: dict[str, Bundle], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def server(production: Repository, installation: Installation) -> Iterator[TritonServer]:
-    models, arguments = production.models_folder, production.arguments
+    models, arguments = production.models_folder, production.options.arguments
     with TritonServer(models, installation=installation, arguments=arguments) as running:
         running.wait_ready(180)
         yield running
