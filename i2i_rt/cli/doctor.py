@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         "packages": diagnosis.packages(),
         "backends": diagnosis.runnable(),
         "video": diagnosis.codecs(),
+        "serving": [_server()],
         "display": [_display()],
     }
     works = any(part.works for part in sections["backends"])
@@ -63,6 +64,17 @@ def _machine() -> dict[str, Any]:
         "memory, GiB": machine.memory_gib(),
         "gpu": machine.gpu_state(),
     }
+
+
+def _server() -> "Part":
+    from i2i_rt.errors import UnsupportedError
+    from i2i_rt.runtime.diagnosis import Part
+    from i2i_rt.serving.installation import find_server
+
+    try:
+        return Part("Triton Inference Server", True, find_server().where)
+    except UnsupportedError as error:
+        return Part("Triton Inference Server", False, str(error))
 
 
 def _display() -> "Part":

@@ -26,6 +26,8 @@ OPTIONAL = {
     "onnx": (("onnx",), "train", "export"),
     "skimage": (("scikit-image",), "train", "verify on photographs"),
     "matplotlib": (("matplotlib",), "train", "plot benchmarks"),
+    "tritonclient": (("tritonclient",), "client", "ask a Triton Inference Server"),
+    "ray": (("ray",), "farm", "translate many files with many processes"),
 }
 
 # x -> relu(x) of four floats: an ONNX model in its wire format, which spares the package "onnx"

@@ -28,6 +28,21 @@ def test_json_has_machine_packages_backends_and_video(capsys: pytest.CaptureFixt
     assert {"packages", "video", "display"} <= set(found)
 
 
+def test_server_is_found_or_the_way_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tritonserver").write_text("#!/bin/sh\n")
+    (tmp_path / "tritonserver").chmod(0o755)
+    monkeypatch.delenv("I2I_RT_SERVING_ENV", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["serving"][0]["details"] == str(tmp_path / "tritonserver")
+    monkeypatch.setenv("I2I_RT_SERVING_ENV", str(tmp_path / "nowhere"))
+    assert main(["doctor", "--json"]) == 0
+    (server,) = json.loads(capsys.readouterr().out)["serving"]
+    assert not server["works"] and "nowhere" in server["details"]
+
+
 def test_backends_are_run_not_only_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(diagnosis, "RELU_ONNX", b"broken")
