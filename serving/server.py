@@ -5,6 +5,7 @@ goes through the gateway. Its HTTP interface is off.
 """
 
 import contextlib
+import math
 import os
 import re
 import secrets
@@ -21,6 +22,7 @@ from i2i_rt.errors import I2IError
 from i2i_rt.serving import guard
 from i2i_rt.serving.installation import Installation, find_server
 
+LISTING_S = 10.0  # between two listings of the server's processes, of which reloaded models have new ones
 LONGEST_FOLDER = 80  # bytes: the path of a Unix socket has 107
 # of messages between the gateway and the server; what clients may send is bounded by the models' own limits
 MESSAGE_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -66,6 +68,8 @@ class TritonServer:
         self._last_log = ""
         self._log_start = self._log.seek(0, os.SEEK_END)
         self._drain_s = drain_s
+        self._processes: dict[int, str] = {}
+        self._listed = -math.inf
         folder = tempfile.mkdtemp(prefix="i2i_rt-")
         if len(folder) > LONGEST_FOLDER:
             os.rmdir(folder)
@@ -124,6 +128,26 @@ class TritonServer:
     def pid(self) -> int:
         """The process of the server itself, which is the parent of those of its Python models."""
         return int((self.folder / "pid").read_text())
+
+    def ended_models(self) -> set[str]:
+        """Names the Python models one of whose processes has ended; the server keeps these, and says nothing."""
+        if time.monotonic() > self._listed + LISTING_S:
+            self._listed = time.monotonic()
+            with contextlib.suppress(FileNotFoundError):  # the server itself has just ended
+                self._processes = self._model_processes()
+        return {model for pid, model in self._processes.items() if _is_zombie(pid)}
+
+    def _model_processes(self) -> dict[int, str]:
+        """Gives the models' names by the numbers of their processes."""
+        found = dict(self._processes)  # what has ended no longer says what it was
+        for file in Path(f"/proc/{self.pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                for pid in map(int, file.read_text().split()):
+                    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+                    files = [Path(word) for word in words if word.endswith("/model.py")]
+                    if files:
+                        found[pid] = files[0].parents[1].name
+        return {pid: model for pid, model in found.items() if Path(f"/proc/{pid}").exists()}
 
     def wait_ready(self, timeout_s: float = 120.0) -> None:
         """Waits until the server answers that all models are loaded.
@@ -192,3 +216,11 @@ class TritonServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _is_zombie(pid: int) -> bool:
+    """Says whether a process has ended while its parent did not take notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False

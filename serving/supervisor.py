@@ -21,6 +21,9 @@ FIRST_TIMEOUT_S = 120.0  # what runs first may be compiled first
 CANARY_TIMEOUT_S = 10.0
 HANGING_S = 30.0  # without an answer to anybody: a model that is only busy answers in between
 BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each restart in a row
+PROCESS_S = 0.3  # between two looks at the processes
+SHARE = 20  # a model whose canary takes long is asked less often: no more than a twentieth of the time is spent on it
+LONGEST_INTERVAL_S = 60.0
 END_S = 0.5  # for the end of the server's process to be seen
 STEADY_S = 60.0  # after which restarts are counted from the beginning
 # how the server words that it has too much to do
@@ -160,9 +163,17 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch_process(self) -> str:
-        while self._server is not None and self._server.exit_code is None:
-            await asyncio.sleep(0.2)
-        return f"the server ended with code {self._server.exit_code if self._server else None}"
+        server = self._server
+        assert server is not None
+        before: set[str] = set()
+        while server.exit_code is None:
+            ended = server.ended_models()
+            # a process that was told to end is seen for a moment too
+            if ended & before:
+                return f"{', '.join(sorted(ended))}: its process has ended"
+            before = ended
+            await asyncio.sleep(PROCESS_S)
+        return f"the server ended with code {server.exit_code}"
 
     async def _watch_model(self, name: str, delay_s: float) -> str:
         """Gives the reason when a model that answered right no longer does."""
@@ -172,7 +183,7 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), wait_s)
             wake.clear()
-            wait_s = self._interval_s
+            wait_s = min(max(self._interval_s, SHARE * self._health.models[name].seconds), LONGEST_INTERVAL_S)
             was_good = self._health.models[name].state == "good"
             await self._judge(name)
             model = self._health.models[name]

@@ -90,6 +90,21 @@ def test_server_goes_with_its_starter(installation: Installation, tmp_path: Path
 
 
 @pytest.mark.serving
+def test_ended_model_is_named(installation: Installation, tmp_path: Path) -> None:
+    write_model(tmp_path, "first")
+    write_model(tmp_path, "second")
+    with TritonServer(tmp_path, installation=installation) as server:
+        server.wait_ready()
+        assert server.ended_models() == set()
+        (pid,) = [pid for pid, model in server._model_processes().items() if model == "second"]
+        os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 5
+        while not (found := server.ended_models()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert found == {"second"}
+
+
+@pytest.mark.serving
 def test_model_that_fails_to_load_is_a_sentence(installation: Installation, tmp_path: Path) -> None:
     write_model(tmp_path, "broken", code="raise ValueError('no such weights')")
     with (

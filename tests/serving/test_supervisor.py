@@ -68,7 +68,11 @@ class World:
 class FakeServer:
     def __init__(self, world: World) -> None:
         self.address, self.exit_code, self.end = "unix:/nowhere", None, ""
+        self.ended: set[str] = set()
         self._world = world
+
+    def ended_models(self) -> set[str]:
+        return self.ended
 
     def wait_ready(self) -> None:
         if self._world.cannot_start:
@@ -114,6 +118,7 @@ def run(test: Callable[[World], Any]) -> World:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "BACKOFF_S", (0.0, 0.05))
     monkeypatch.setattr(supervisor_module, "END_S", 0.01)
+    monkeypatch.setattr(supervisor_module, "PROCESS_S", 0.02)
 
 
 def test_ready_after_right_answers_and_stopped_in_order() -> None:
@@ -164,6 +169,28 @@ def test_server_that_ends_is_started_again() -> None:
             ended.exit_code = 137
             await until(lambda: health.restarts == 1 and health.is_ready)
             assert world.said[0] == "the server ended with code 137; the server restarts"
+
+    run(test)
+
+
+def test_process_that_ended_is_seen_without_a_canary() -> None:
+    async def test(world: World) -> None:
+        async with watched(world) as (supervisor, health):
+            supervisor._interval_s = 60.0
+            world.started[0].ended = {A}
+            await until(lambda: health.restarts == 1 and health.is_ready)
+            assert world.said[0] == f"{A}: its process has ended; the server restarts"
+
+    run(test)
+
+
+def test_slow_model_is_asked_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "SHARE", 1e9)
+
+    async def test(world: World) -> None:
+        async with watched(world) as (_, health):
+            await asyncio.sleep(0.3)
+            assert health.models[A].canaries <= 2
 
     run(test)
 
@@ -248,5 +275,5 @@ def test_suspicion_sends_the_canary_at_once() -> None:
 
 
 def test_fake_has_what_the_server_has() -> None:
-    for name in ("wait_ready", "stop", "kill"):
+    for name in ("wait_ready", "stop", "kill", "ended_models"):
         assert callable(getattr(TritonServer, name)) and callable(getattr(FakeServer, name))
