@@ -20,6 +20,7 @@ from i2i_rt.serving.server import TritonServer
 FIRST_TIMEOUT_S = 120.0  # what runs first may be compiled first
 CANARY_TIMEOUT_S = 10.0
 HANGING_S = 30.0  # without an answer to anybody: a model that is only busy answers in between
+OVERLOAD_S = 120.0  # after a stage was busy, in which the models that ask it need not answer anybody
 BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each restart in a row
 PROCESS_S = 0.3  # between two looks at the processes
 SHARE = 20  # a model whose canary takes long is asked less often: no more than a twentieth of the time is spent on it
@@ -69,6 +70,7 @@ class Supervisor:
         self._canaries = {canary.model.name: canary for canary in canaries}
         self._requests = {canary.model.name: canary.request().SerializeToString() for canary in canaries}
         self._server: TritonServer | None = None
+        self._busy: dict[str, float] = {}  # when each model was last found busy
         self._wake = {name: asyncio.Event() for name in self._canaries}
         health.suspect = self._suspect
 
@@ -199,12 +201,23 @@ class Supervisor:
         if finding.is_absent:
             model.state, model.reason = "absent", "it was unloaded"
         elif finding.is_busy:
-            if model.state == "waiting" or time.monotonic() - model.answered > HANGING_S:
+            self._busy[name] = time.monotonic()
+            if model.state == "waiting" or self._hangs(name):
                 model.bad("it gives no answer")
         elif finding.problem:
             model.bad(finding.problem)
         else:
             model.good()
+
+    def _hangs(self, name: str) -> bool:
+        """Says whether a model that was busy when it was asked has answered nobody for too long."""
+        now, model = time.monotonic(), self._canaries[name].model
+        if now - self._health.models[name].answered <= HANGING_S:
+            return False
+        # who asks the bundle's stage gets no answer while that has too much to do
+        stages = [one.model for one in self._canaries.values() if one.model.kind == "stage"]
+        busy = [self._busy[stage.name] for stage in stages if stage.bundle == model.bundle and stage.name in self._busy]
+        return model.kind == "stage" or not any(now - since < OVERLOAD_S for since in busy)
 
     async def _ask(self, name: str, timeout_s: float) -> Finding:
         from tritonclient.grpc.service_pb2 import ModelInferResponse
