@@ -15,7 +15,7 @@ from i2i_rt.serving.deploy.lint import lint
 from i2i_rt.serving.deploy.models import BUNDLES, GPU, NativeModels, add_style_cache, write_python
 from i2i_rt.serving.deploy.pod import Needs
 from i2i_rt.serving.deploy.settings import Settings
-from i2i_rt.serving.deploy.sizing import MIB, memory, shared_memory
+from i2i_rt.serving.deploy.sizing import MIB, in_python, memory, shared_memory
 from i2i_rt.serving.repository import CODE, MODELS, SERVER, Repository, ServerOptions, replacing, safe_names
 from i2i_rt.serving.served import ServedModel
 
@@ -74,14 +74,14 @@ def deploy(
                 native, chosen = found
                 alone = len(names) == 1
                 models = NativeModels(fresh, name, bundle, settings, native, chosen, profiles, alone).write()
-                ways[name] = f"{native.name} {chosen}"
+                ways[name] = f"{native.name} {chosen}{natives.place(bundle, native, chosen)}"
                 start_s += native.start_s * len(natives.stages_of(bundle))
             served += models
         cached = add_style_cache(fresh, served)
         write_code(fresh / CODE, copy=True)
         arguments = server_arguments(settings, len(names), cached=cached)
         write_json(fresh / SERVER, asdict(ServerOptions(tuple(arguments), start_s)))
-        python = [model for model in served if (fresh / MODELS / model.name / "1" / "model.py").is_file()]
+        python = in_python(fresh, served)
         networks = sum(file.stat().st_size for file in fresh.glob("**/*") if file.is_file())
         needs = Needs(memory(served, python, networks), shared_memory(python), start_s)
         _write_image(fresh, settings, python=any(model.kind == "stage" for model in python))

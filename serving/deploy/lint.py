@@ -6,13 +6,13 @@ A misspelt accelerator is found when the GPU is there, a selector that selects n
 from collections.abc import Iterator
 from pathlib import Path
 
-from i2i_rt.errors import BundleError, I2IError
+from i2i_rt.errors import BundleError
 from i2i_rt.serving.config import FILE, read_config
 from i2i_rt.serving.deploy.lint_accelerators import accelerator_faults, graph_faults
 from i2i_rt.serving.deploy.lint_manifests import compose_faults, manifest_faults
 from i2i_rt.serving.deploy.lint_models import ensemble_faults, model_faults, python_faults, server_faults
 from i2i_rt.serving.deploy.settings import IMAGE_FLOOR, REGISTRY, release_of
-from i2i_rt.serving.deploy.sizing import shared_memory
+from i2i_rt.serving.deploy.sizing import in_python, shared_memory
 from i2i_rt.serving.repository import MODELS, Repository
 
 
@@ -57,13 +57,7 @@ def _image_faults(folder: Path) -> Iterator[str]:
 def _target_faults(folder: Path) -> Iterator[str]:
     import yaml
 
-    try:
-        models = Repository.open(folder).models
-    except I2IError as error:
-        yield str(error)
-        return
-    python = [model for model in models if (folder / MODELS / model.name / "1" / "model.py").is_file()]
-    shm = shared_memory(python)
+    shm = shared_memory(in_python(folder, Repository.open(folder).models))
     for target in ("kubernetes", "kserve"):
         if (folder / target).is_dir():
             files = sorted((folder / target).glob("*.yaml"))

@@ -135,7 +135,7 @@ def graph_faults(config: Any, folder: Path) -> Iterator[str]:
             if not (bool(config.max_batch_size) <= bound.batch_size <= config.max_batch_size):
                 yield f"a CUDA graph has a batch of {bound.batch_size}, the model takes up to {config.max_batch_size}"
             if set(bound.input) != set(dims):
-                yield f"a CUDA graph names {', '.join(bound.input)}; the inputs are {', '.join(dims)}"
+                yield f"a CUDA graph names {', '.join(sorted(bound.input))}; the inputs are {', '.join(dims)}"
                 continue
             for name, shape in bound.input.items():
                 if len(shape.dim) != len(dims[name]) or any(

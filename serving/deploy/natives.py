@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from i2i_rt.bundle import Artifact, Bundle
 from i2i_rt.errors import UnsupportedError, closest
+from i2i_rt.runtime.artifact_key import ArtifactKey
 from i2i_rt.runtime.backends import BACKENDS
 from i2i_rt.serving.deploy.settings import Device
 
@@ -100,6 +101,12 @@ def artifact_of(bundle: Bundle, native: Native, precision: str, stage: str) -> A
         f"{bundle.path} has no {native.format} artifact of {stage!r} in {precision} from its weights; "
         f"run 'i2i-rt export {bundle.path} --format {native.format} --precision {precision}'"
     )
+
+
+def place(bundle: Bundle, native: Native, precision: str) -> str:
+    """Says what a compiled artifact is bound to, and has to meet again where it is served; nothing of other ones."""
+    key = ArtifactKey.read(bundle.path / artifact_of(bundle, native, precision, bundle.main_stage).file)
+    return "" if key is None else f", for {key.device} with {key.library} {key.library_version} alone"
 
 
 def is_verified(bundle: Bundle, artifact: Artifact) -> bool | None:

@@ -2,18 +2,32 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from i2i_rt.serving.config import read_config
 from i2i_rt.serving.limits import Limits
+from i2i_rt.serving.repository import MODELS
 from i2i_rt.serving.served import ServedModel
 from i2i_rt.spec import TensorSpec
 
 MIB = 2**20
 IN_FLIGHT = 4  # requests of the largest size at once; smaller ones may be more
-STUB = 64 * MIB  # that a python model's region of shared memory has before the first request
+STUB = 8 * MIB  # that the region of a model's process has beside requests; a new one has 1 MiB
+SPARE = 64 * MIB  # of shared memory, as every container has
 SERVER = 1536 * MIB  # the server, the gateway and the libraries, without any payload
 PROCESS = 512 * MIB  # a python model's process: interpreter, NumPy, OpenCV, a runtime
+
+
+def in_python(folder: Path, models: Iterable[ServedModel]) -> list[ServedModel]:
+    """Gives those models of a repository that Python runs, once for each process: each has its own shared memory."""
+    found = []
+    for model in models:
+        config = read_config(folder / MODELS / model.name)
+        if config.backend == "python":
+            found += [model] * sum(group.count for group in config.instance_group)
+    return found
 
 
 def tensor_bytes(tensor: TensorSpec, limits: Limits) -> int:
@@ -37,12 +51,12 @@ def request_bytes(model: ServedModel) -> int:
 
 
 def shared_memory(models: Iterable[ServedModel]) -> int:
-    """Gives the bytes of /dev/shm that the python models of a server need, in whole MiB.
+    """Gives the bytes of /dev/shm that models in Python need, named once for each process, in whole MiB.
 
     Requests and answers pass through it, and pass once more where a model asks another one; what it has grown to is
     never given back, so the largest request of each model counts.
     """
-    total = STUB  # of the clients on the same machine
+    total = SPARE
     for model in models:
         through = 1 if model.kind == "stage" else 2
         total += STUB + through * request_bytes(model)
@@ -54,7 +68,8 @@ def memory(models: Iterable[ServedModel], python: Sequence[ServedModel], network
 
     Args:
         models: all that are served.
-        python: those of them in Python; their payloads pass through shared memory, which counts as memory too.
+        python: those of them in Python, once for each process; their payloads pass through shared memory, which is
+            memory too.
         networks: bytes of the graphs' files, which a runtime unfolds to about three times that.
     """
     payload = IN_FLIGHT * max(map(request_bytes, models))

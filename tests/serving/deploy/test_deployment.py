@@ -41,7 +41,7 @@ def test_every_target_has_what_it_needs_and_says_how_to_go_on(
     common = {"Dockerfile", ".dockerignore", "requirements.txt", "server.json", "models", "code", "bundles"}
     assert found == common | set(MANIFESTS[target])
     printed = capsys.readouterr().out
-    way = "Python models" if target == "triton-cpu" else "tensorrt"
+    way = "Python models" if target == "triton-cpu" else "tensorrt fp32, for a GPU with TensorRT 10.9 alone;"
     assert f"tiny: {way}" in printed and f"docker build -t tiny:26.07 {folder}" in printed
     assert {model.limits.side for model in Repository.open(folder).models} <= {256, 512}
 
@@ -128,6 +128,7 @@ def test_a_bundle_without_golden_cases_is_exported_again(copied: Bundle, tmp_pat
         ({"replicas": (3, 2)}, "--replicas is 3..2"),
         ({"replicas": (0, 2)}, "--replicas is 0..2"),
         ({"target": "triton-cpu", "device": "cpu", "instances": 8, "cpus": 4}, "8 instances share 4 cores"),
+        ({"instances": 0}, "both must be 1 or more"),
         ({"release": "latest"}, "write year and month, such as 26.07"),
         ({"release": "25.12"}, "use 26.07 or later"),
         ({"image": "registry:5000/zebra"}, "write it with its tag"),
@@ -181,3 +182,11 @@ def test_shared_memory_grows_with_the_largest_request(tiny: Bundle) -> None:
     growth = shared_memory(large) - shared_memory(small)
     assert growth >= 15 / 16 * (frames["stage"] + 2 * frames["stream"]) - MIB
     assert quantity(growth) == f"{-(-growth // MIB)}Mi"
+
+
+def test_every_process_of_a_model_has_its_shared_memory(tiny: Bundle, tmp_path: Path) -> None:
+    needed = []
+    for instances in (1, 3):
+        settings = Settings(name="tiny", target="triton-cpu", device="cpu", limits=LIMITS, instances=instances)
+        needed.append(deploy({"tiny": tiny.path}, tmp_path / str(instances), settings).needs.shared_memory)
+    assert needed[1] - needed[0] >= 2 * 8 * MIB

@@ -38,6 +38,15 @@ def clean(tiny: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     return folders
 
 
+def copy_of(folder: Path, tmp_path: Path) -> Path:
+    """Gives a deployment that a test may change; of the code only what the lint looks for."""
+
+    def left_out(path: str, names: list[str]) -> list[str]:
+        return [name for name in names if path.endswith("code/i2i_rt") and name != "__init__.py"]
+
+    return Path(shutil.copytree(folder, tmp_path / "out", ignore=left_out))
+
+
 def test_what_is_written_has_no_fault(clean: dict[str, Path]) -> None:
     for folder in clean.values():
         assert lint(folder) == []
@@ -194,6 +203,36 @@ def other_inputs_than_told(config: Any) -> None:
     config.input[0].name = "photos"
 
 
+def type_of_strings(config: Any) -> None:
+    config.output[0].data_type = (
+        config.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_name["TYPE_STRING"].number
+    )
+
+
+def accelerators_of_an_engine(config: Any) -> None:
+    config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
+
+
+def unknown_cpu_accelerator(config: Any) -> None:
+    config.optimization.execution_accelerators.cpu_execution_accelerator[0].name = "openvinu"
+
+
+def graphs_of_another_backend(config: Any) -> None:
+    config.optimization.cuda.graphs = True
+
+
+def profiles_of_another_backend(config: Any) -> None:
+    config.instance_group[0].profile.append("0")
+
+
+def no_execution(config: Any) -> None:
+    del config.parameters["i2i_rt_execution"]
+
+
+def no_steps(config: Any) -> None:
+    config.ClearField("ensemble_scheduling")
+
+
 ENGINE = "kubernetes"  # the deployment whose models are engines
 CONFIG_FAULTS = [
     (ENGINE, duplicate_input, "input 'frames' is there twice"),
@@ -221,6 +260,13 @@ CONFIG_FAULTS = [
     (ENGINE, other_inputs_than_told, "what clients are told of its inputs"),
     (ENGINE, cached_without_cache, "would not be cached, without a word"),
     (ENGINE, turns_that_nobody_counts, "take turns by tpu"),
+    (ENGINE, type_of_strings, "a type that no model of ours has"),
+    (ENGINE, accelerators_of_an_engine, "are of the backend onnxruntime, not of tensorrt"),
+    ("onnxruntime-openvino", unknown_cpu_accelerator, "no accelerator for CPUs is called 'openvinu'"),
+    ("onnxruntime-cuda", graphs_of_another_backend, "CUDA graphs are of the backend tensorrt"),
+    ("onnxruntime-cuda", profiles_of_another_backend, "profiles are of the backend tensorrt"),
+    ("python", no_execution, "it lacks the parameter i2i_rt_execution"),
+    ("aot-inductor", no_steps, "it asks no other model"),
     ("onnxruntime-cuda", gpu_accelerator("cude"), "no accelerator for GPUs is called 'cude'"),
     ("onnxruntime-cuda", gpu_accelerator("cuda", use_tf23="0"), "the accelerator cuda has no parameter 'use_tf23'"),
     ("onnxruntime-cuda", gpu_accelerator("cuda", gpu_mem_limit="1"), "belongs into the config's own parameters"),
@@ -252,7 +298,7 @@ CONFIG_FAULTS = [
 def test_fault_of_a_config_is_found(
     clean: dict[str, Path], tmp_path: Path, where: str, change: Callable[[Any], None], fault: str
 ) -> None:
-    folder = Path(shutil.copytree(clean[where], tmp_path / "out"))
+    folder = copy_of(clean[where], tmp_path)
     config = read_config(folder / "models" / MODEL)
     change(config)
     write_config(folder / "models" / MODEL, config)
@@ -274,9 +320,15 @@ FILE_FAULTS = [
 ]
 
 
+def test_model_without_a_version_is_found(clean: dict[str, Path], tmp_path: Path) -> None:
+    folder = copy_of(clean["aot-inductor"], tmp_path)
+    (folder / "models" / MODEL / "1").rmdir()
+    assert f"models/{MODEL}: it has no version" in lint(folder)
+
+
 @pytest.mark.parametrize(("where", "file", "fault"), FILE_FAULTS)
 def test_missing_file_is_found(clean: dict[str, Path], tmp_path: Path, where: str, file: str, fault: str) -> None:
-    folder = Path(shutil.copytree(clean[where], tmp_path / "out"))
+    folder = copy_of(clean[where], tmp_path)
     (folder / file).unlink()
     assert any(fault in found for found in lint(folder)), lint(folder)
 
@@ -292,7 +344,7 @@ TEXT_FAULTS = [
 def test_fault_of_the_image_is_found(
     clean: dict[str, Path], tmp_path: Path, file: str, old: str, new: str, fault: str
 ) -> None:
-    folder = Path(shutil.copytree(clean["kubernetes"], tmp_path / "out"))
+    folder = copy_of(clean["kubernetes"], tmp_path)
     text = (folder / file).read_text()
     assert old in text
     (folder / file).write_text(text.replace(old, new))
@@ -388,7 +440,7 @@ def changed(document: Any, way: tuple[str | int, ...], value: object) -> Any:
 def test_fault_of_a_manifest_is_found(
     clean: dict[str, Path], tmp_path: Path, where: str, file: str, way: tuple[str | int, ...], value: object, fault: str
 ) -> None:
-    folder = Path(shutil.copytree(clean[where], tmp_path / "out"))
+    folder = copy_of(clean[where], tmp_path)
     document = yaml.safe_load((folder / file).read_text())
     changed(document, way, value)
     write_yaml(folder / file, document)
@@ -396,7 +448,7 @@ def test_fault_of_a_manifest_is_found(
 
 
 def test_key_that_others_can_read_is_found(clean: dict[str, Path], tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(clean["kubernetes"], tmp_path / "out"))
+    folder = copy_of(clean["kubernetes"], tmp_path)
     (folder / "kubernetes" / "admin.key").chmod(0o644)
     assert lint(folder) == ["kubernetes/admin.key: others can read this key"]
 
@@ -404,7 +456,7 @@ def test_key_that_others_can_read_is_found(clean: dict[str, Path], tmp_path: Pat
 def test_check_prints_the_faults_and_fails(
     clean: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = Path(shutil.copytree(clean["compose"], tmp_path / "out"))
+    folder = copy_of(clean["compose"], tmp_path)
     assert main(["deploy", "--check", str(folder)]) == 0
     (folder / "Dockerfile").unlink()
     assert main(["deploy", "--check", str(folder)]) == 1
