@@ -40,6 +40,12 @@ class Installation:
     backend: tuple[Path, ...] = ()
     caches: Path | None = None
 
+    def knows(self, option: str) -> bool:
+        """Says whether the server has an option, of which newer releases have more."""
+        environment = {**os.environ, **self.environment}
+        words = subprocess.run([self.program, "--help"], env=environment, capture_output=True, text=True, check=False)
+        return option in words.stdout + words.stderr
+
 
 def find_server() -> Installation:
     """Finds a server: on PATH, in a container's place, then in the wheel.

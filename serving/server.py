@@ -116,6 +116,8 @@ class TritonServer:
             options["backend-directory"] = backends.parent
         if installation.caches is not None:
             options["cache-directory"] = installation.caches
+        if installation.knows("--allow-client-shm"):  # since 26.04 off by default; the gateway asks for the key
+            options["allow-client-shm"] = "true"
         words = [f"--{name}" if value is None else f"--{name}={value}" for name, value in options.items()]
         return [str(installation.program), *words]
 

@@ -16,7 +16,7 @@ from i2i_rt.serving.health import Health
 from i2i_rt.serving.served import ServedModel
 from i2i_rt.spec import TensorSpec
 
-RETRY_AFTER_S = 2.0  # where a model is not ready
+RETRY_AFTER_S = 1.0  # where a model is not ready
 REGION = "shared_memory_region"  # the parameter of a tensor that lies in shared memory
 
 

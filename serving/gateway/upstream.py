@@ -9,7 +9,7 @@ from i2i_rt.serving.server import MESSAGE_OPTIONS
 
 SERVICE = "/inference.GRPCInferenceService/"
 DEADLINE_S = 60.0  # of requests whose clients name none
-RETRY_AFTER_S = 2.0  # where the server restarts
+RETRY_AFTER_S = 1.0  # where the server restarts
 # how gRPC words that a connection broke or cannot be made
 BROKEN = ("Connection reset", "failed to connect", "Socket closed", "Stream removed", "Broken pipe", "GOAWAY")
 

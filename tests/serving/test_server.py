@@ -114,6 +114,21 @@ def test_model_that_fails_to_load_is_a_sentence(installation: Installation, tmp_
         server.wait_ready()
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_newer_servers_are_told_what_older_ones_do_not_know(known: bool, tmp_path: Path) -> None:
+    program = tmp_path / "tritonserver"
+    program.write_text(
+        f"#!/bin/sh\n[ \"$1\" = --help ] && echo '{'--allow-client-shm' if known else ''}' && exit 1\n"
+        f'echo "$@" > {tmp_path}/words\n'
+    )
+    program.chmod(0o755)
+    with TritonServer(tmp_path, installation=Installation(program, "here")) as server:
+        assert server._guard.wait(10) == 0
+    words = (tmp_path / "words").read_text().split()
+    assert ("--allow-client-shm=true" in words) == known
+    assert "--allow-http=false" in words and f"--model-repository={tmp_path}" in words
+
+
 def test_missing_server_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(installation_module.VARIABLE, raising=False)
