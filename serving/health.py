@@ -8,6 +8,8 @@ from typing import Literal
 # waiting: not asked since the server started; absent: unloaded by the administrator
 State = Literal["waiting", "good", "bad", "absent"]
 
+HOPELESS_S = 300.0  # without a server, while it was started again and again
+
 
 @dataclass
 class ModelHealth:
@@ -45,7 +47,7 @@ class Health:
 
     Attributes:
         models: by name.
-        is_up: whether there is a server that takes requests.
+        is_up: whether there is a server that takes requests; `went_up` and `went_down` set it.
         is_draining: whether the end has begun: no new request is taken.
         restarts: how often the server was started again.
         suspect: is called where a model's answer looks like its end; its canary is then sent at once.
@@ -53,6 +55,7 @@ class Health:
 
     models: dict[str, ModelHealth]
     is_up: bool = False
+    down_since: float | None = None  # on the monotonic clock; None while it is up, and before it first was
     is_draining: bool = False
     restarts: int = 0
     suspect: Callable[[str], None] = field(default=lambda model: None)
@@ -60,6 +63,17 @@ class Health:
     @classmethod
     def of(cls, names: Iterable[str]) -> "Health":
         return cls({name: ModelHealth() for name in names})
+
+    def went_up(self) -> None:
+        self.is_up, self.down_since = True, None
+
+    def went_down(self) -> None:
+        self.is_up, self.down_since = False, time.monotonic()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is hope without a restart of everything: the server did not stay away for too long."""
+        return self.down_since is None or time.monotonic() - self.down_since < HOPELESS_S
 
     @property
     def is_ready(self) -> bool:

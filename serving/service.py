@@ -109,6 +109,7 @@ class Service:
             await http.start(options.host, options.http, options.tls)
             await metrics.start(options.host, options.metrics)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self._folder / LOG_FILE).unlink(missing_ok=True)
             if options.key is None:
                 keys.write_key(self._folder, key)
             work = asyncio.create_task(self._work(ready))

@@ -133,10 +133,11 @@ class Supervisor:
             await self._judge(name, FIRST_TIMEOUT_S)
         for name in self._health.models.keys() - self._canaries.keys():
             self._health.models[name].good()  # nothing was recorded for it, so the server's word must do
-        self._health.is_up = True
+        self._health.went_up()
 
     async def _take_down(self) -> None:
-        self._health.is_up = False
+        if self._health.is_up:
+            self._health.went_down()
         # its requests cannot be waited for: those of an ended model never end
         await self._end(at_once=True)
 

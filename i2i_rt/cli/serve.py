@@ -13,6 +13,7 @@ I2I_RT_ADMIN_KEY, or one that is drawn and that clients of the same user on this
 import argparse
 import asyncio
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -88,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if options.host not in LOOPBACK and options.tls is None:
         say(f"{options.host} is reached by other machines, and nothing is encrypted: --tls-cert, or a proxy in front")
+    # before there is a loop to be told: the folder is removed all the same
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="i2i_rt-models-") as folder:
         started = time.monotonic()
         with progress.status("writing the models") as status:
@@ -110,10 +113,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _until_stopped(service: "Service", ready: "Callable[[], None]") -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop, loop, numbers = asyncio.Event(), asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+
+    def end() -> None:
+        stop.set()
+        for number in numbers:  # a second one ends it at once
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, end)
     await service.run(ready, stop)
 
 

@@ -94,7 +94,7 @@ class HttpInterface:
             return web.json_response({"error": str(refused)}, status=refused.http_status, headers=headers)
 
     async def _live(self, request: Any) -> Any:
-        return _status(True)
+        return _status(self._health.is_live)
 
     async def _ready(self, request: Any) -> Any:
         return _status(self._health.is_ready)

@@ -152,7 +152,7 @@ class RpcInterface:
     def _server_live(self, data: bytes) -> bytes:
         from tritonclient.grpc.service_pb2 import ServerLiveResponse
 
-        return _bytes(ServerLiveResponse(live=True))
+        return _bytes(ServerLiveResponse(live=self._health.is_live))
 
     def _server_ready(self, data: bytes) -> bytes:
         from tritonclient.grpc.service_pb2 import ServerReadyResponse

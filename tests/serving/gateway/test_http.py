@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from i2i_rt.errors import I2IError
+from i2i_rt.serving import health
 from i2i_rt.serving.gateway import http
 from i2i_rt.serving.gateway.refused import Refused
 from tests.serving.gateway.front import KEY, LIMITS, Front, front
@@ -229,7 +230,7 @@ def test_codes_become_statuses_with_a_hint() -> None:
     run(test)
 
 
-def test_health_says_what_the_canaries_found() -> None:
+def test_health_says_what_the_canaries_found(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(gateway: Front, session: Any) -> None:
         async def statuses() -> list[int]:
             paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/m-image/ready", "/v2/models/m-translate/ready")
@@ -238,8 +239,12 @@ def test_health_says_what_the_canaries_found() -> None:
         assert await statuses() == [200, 200, 200, 200]
         gateway.health.models["m-translate"].bad("gone")
         assert await statuses() == [200, 503, 200, 503]
-        gateway.health.is_up = False
+        gateway.health.went_down()
         assert await statuses() == [200, 503, 503, 503]
+        monkeypatch.setattr(health, "HOPELESS_S", 0.0)
+        assert await statuses() == [503, 503, 503, 503]
+        gateway.health.went_up()
+        assert await statuses() == [200, 503, 200, 503]
 
     run(test)
 
