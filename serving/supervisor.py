@@ -8,11 +8,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from i2i_rt.errors import I2IError
 from i2i_rt.serving.gateway.refused import Refused
-from i2i_rt.serving.gateway.upstream import Upstream
+from i2i_rt.serving.gateway.upstream import Upstream, is_passed_on
 from i2i_rt.serving.golden import Canary
 from i2i_rt.serving.health import Health
 from i2i_rt.serving.server import TritonServer
@@ -20,7 +20,6 @@ from i2i_rt.serving.server import TritonServer
 FIRST_TIMEOUT_S = 120.0  # what runs first may be compiled first
 CANARY_TIMEOUT_S = 10.0
 HANGING_S = 30.0  # without an answer to anybody: a model that is only busy answers in between
-OVERLOAD_S = 120.0  # after a stage was busy, in which the models that ask it need not answer anybody
 BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each restart in a row
 PROCESS_S = 0.3  # between two looks at the processes
 SHARE = 20  # a model whose canary takes long is asked less often: no more than a twentieth of the time is spent on it
@@ -33,10 +32,14 @@ BUSY = ("Exceeds maximum queue size", "Request timeout expired")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a canary found: that its model answers right, is busy, is gone, or else what is wrong."""
+    """What a canary found: that its model answers right, is busy, is gone, or else what is wrong.
+
+    `is_passed_on`: what was found is another model's; the one that was asked lives.
+    """
 
     problem: str = ""
     is_busy: bool = False
+    is_passed_on: bool = False
     is_absent: bool = False
     is_dead: bool = False
 
@@ -70,7 +73,8 @@ class Supervisor:
         self._canaries = {canary.model.name: canary for canary in canaries}
         self._requests = {canary.model.name: canary.request().SerializeToString() for canary in canaries}
         self._server: TritonServer | None = None
-        self._busy: dict[str, float] = {}  # when each model was last found busy
+        # when each model that was found busy was first asked in vain
+        self._busy_since: dict[str, float] = {}
         self._wake = {name: asyncio.Event() for name in self._canaries}
         health.suspect = self._suspect
 
@@ -186,39 +190,40 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), wait_s)
             wake.clear()
-            wait_s = min(max(self._interval_s, SHARE * self._health.models[name].seconds), LONGEST_INTERVAL_S)
-            was_good = self._health.models[name].state == "good"
-            await self._judge(name)
             model = self._health.models[name]
+            was_good = model.state == "good"
+            is_busy = await self._judge(name)
             if was_good and model.state == "bad":
                 return f"{name}: {model.reason}"
+            # how long a model takes that is busy says nothing of it, and whether it hangs must be known soon
+            wait_s = self._interval_s
+            if not is_busy:
+                wait_s = min(max(wait_s, SHARE * model.seconds), LONGEST_INTERVAL_S)
 
-    async def _judge(self, name: str, timeout_s: float = CANARY_TIMEOUT_S) -> None:
-        """Sends a model's canary and keeps the finding; what may be a single failure is asked once more."""
-        model = self._health.models[name]
+    async def _judge(self, name: str, timeout_s: float = CANARY_TIMEOUT_S) -> bool:
+        """Sends a model's canary and keeps the finding; what may be a single failure is asked once more.
+
+        Returns:
+            whether it was found busy.
+        """
+        model, asked = self._health.models[name], time.monotonic()
         finding = await self._ask(name, timeout_s)
         if finding.problem and not finding.is_dead:
             finding = await self._ask(name, timeout_s)
+        if finding.is_passed_on:
+            model.seen()
         if finding.is_absent:
             model.state, model.reason = "absent", "it was unloaded"
         elif finding.is_busy:
-            self._busy[name] = time.monotonic()
-            if model.state == "waiting" or self._hangs(name):
+            since = self._busy_since.get(name, asked)
+            self._busy_since[name] = since = asked if model.answered > since else since
+            if model.state == "waiting" or time.monotonic() - since > HANGING_S:
                 model.bad("it gives no answer")
         elif finding.problem:
             model.bad(finding.problem)
         else:
             model.good()
-
-    def _hangs(self, name: str) -> bool:
-        """Says whether a model that was busy when it was asked has answered nobody for too long."""
-        now, model = time.monotonic(), self._canaries[name].model
-        if now - self._health.models[name].answered <= HANGING_S:
-            return False
-        # who asks the bundle's stage gets no answer while that has too much to do
-        stages = [one.model for one in self._canaries.values() if one.model.kind == "stage"]
-        busy = [self._busy[stage.name] for stage in stages if stage.bundle == model.bundle and stage.name in self._busy]
-        return model.kind == "stage" or not any(now - since < OVERLOAD_S for since in busy)
+        return finding.is_busy
 
     async def _ask(self, name: str, timeout_s: float) -> Finding:
         from tritonclient.grpc.service_pb2 import ModelInferResponse
@@ -229,7 +234,7 @@ class Supervisor:
         try:
             answer = await self._upstream.call("ModelInfer", self._requests[name], timeout=timeout_s)
         except Refused as refused:
-            finding = _judged(refused)
+            finding = replace(_judged(refused), is_passed_on=is_passed_on(str(refused), name))
         else:
             finding = Finding(canary.problem(ModelInferResponse.FromString(answer)) or "")
         model.seconds = time.perf_counter() - started

@@ -1,5 +1,6 @@
 """The way from the gateway to the server that runs now."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -81,6 +82,14 @@ class Upstream:
         if "Stub process" in words and "not healthy" in words:
             self._health.suspect(model)
             return Refused("UNAVAILABLE", f"the process of {model} has ended", retry_after_s=RETRY_AFTER_S)
+        if model in self._health.models and is_passed_on(words, model):
+            self._health.models[model].seen()
         if code == "UNAVAILABLE" and any(broken in words for broken in BROKEN):
             return Refused("UNAVAILABLE", "the server has gone and restarts", retry_after_s=RETRY_AFTER_S)
         return Refused(code, words)
+
+
+def is_passed_on(words: str, model: str) -> bool:
+    """Says whether an error is what another model told the one that was asked, whose own process lives then."""
+    match = re.match(r"Model (\S+) - ", words)
+    return match is not None and match[1] != model

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from i2i_rt.serving import supervisor as supervisor_module
 from i2i_rt.serving.gateway.refused import Refused
 from i2i_rt.serving.golden import Canary
 from i2i_rt.serving.health import Health
-from i2i_rt.serving.served import ServedModel
 from i2i_rt.serving.server import TritonServer
 from i2i_rt.serving.supervisor import Supervisor
 from tests.serving.gateway.front import MODELS
@@ -87,10 +86,10 @@ class FakeServer:
 
 
 @contextlib.asynccontextmanager
-async def watched(world: World, models: Sequence[ServedModel] = MODELS[:2]) -> AsyncIterator[tuple[Supervisor, Health]]:
+async def watched(world: World) -> AsyncIterator[tuple[Supervisor, Health]]:
     """Gives a supervisor that has started and watches."""
     health = Health.of((A, B))
-    canaries = [Canary(model, {"frames": RIGHT}, {"translated": RIGHT}) for model in models]
+    canaries = [Canary(model, {"frames": RIGHT}, {"translated": RIGHT}) for model in MODELS[:2]]
     stands_in: Any = world
     supervisor = Supervisor(
         world.start, canaries, health, stands_in, start_s=1.0, interval_s=0.05, say=world.said.append
@@ -249,20 +248,31 @@ def test_busy_model_is_not_broken_while_it_answers_others(failure: Refused, monk
     run(test)
 
 
-def test_model_that_asks_an_overloaded_stage_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_that_passes_on_that_another_is_busy_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "HANGING_S", 0.2)
-    monkeypatch.setattr(supervisor_module, "OVERLOAD_S", 0.5)
 
     async def test(world: World) -> None:
-        async with watched(world, (MODELS[0], replace(MODELS[1], kind="pipeline"))) as (_, health):
-            world.failures = dict.fromkeys((A, B), Refused("UNAVAILABLE", "Exceeds maximum queue size"))
-            for _ in range(20):
-                await asyncio.sleep(0.05)
-                health.models[A].seen()  # the stage answers others
+        async with watched(world) as (_, health):
+            busy = f"Model {A} - Error when running inference: [request id: <id_unknown>] Exceeds maximum queue size"
+            world.failures[B] = Refused("UNAVAILABLE", busy)
+            await asyncio.sleep(1.0)
             assert health.is_ready and health.restarts == 0
-            del world.failures[A]
-            await until(lambda: health.restarts == 1)  # the stage is free, and the pipeline still answers nobody
-            assert f"{B}: it gives no answer" in world.said[0]
+            world.failures[B] = Refused("UNAVAILABLE", "Exceeds maximum queue size")  # its own
+            await until(lambda: health.restarts == 1)
+
+    run(test)
+
+
+def test_model_that_was_not_asked_for_long_is_not_hanging_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "HANGING_S", 0.3)
+
+    async def test(world: World) -> None:
+        async with watched(world) as (_, health):
+            health.models[A].answered -= 60.0
+            world.failures[A] = Refused("DEADLINE_EXCEEDED", "Deadline Exceeded")
+            await asyncio.sleep(0.15)
+            assert health.is_ready and health.restarts == 0
+            await until(lambda: health.restarts == 1)
 
     run(test)
 
