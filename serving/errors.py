@@ -91,6 +91,8 @@ def from_grpc(code: str, details: str, what: str, retry_after_s: float | None = 
     if code in ("DEADLINE_EXCEEDED", "CANCELLED"):
         return DeadlineExceeded(said)
     if code == "UNAVAILABLE":
+        if any(text in details for text in NOT_SENT):
+            return Unreachable(f"{what} cannot be reached: {details.rpartition(': ')[2].strip()}", taken=False)
         return _unavailable(said, retry_after_s)
     return ModelDied(said) if _stub_is_dead(details) else ServerFault(said)
 
@@ -119,8 +121,6 @@ def _not_found(said: str) -> ServingError:
 
 
 def _unavailable(said: str, retry_after_s: float | None) -> ServingError:
-    if any(text in said for text in NOT_SENT):
-        return Unreachable(said, taken=False)
     # gRPC's own words for a connection that broke; the server's words speak of the server
     if any(text in said for text in ("Socket closed", "Connection reset", "recvmsg", "GOAWAY", "Broken pipe")):
         return Unreachable(said)

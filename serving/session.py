@@ -10,9 +10,10 @@ from i2i_rt.bundle import Bundle
 from i2i_rt.errors import UnsupportedError
 from i2i_rt.runtime.backends import REMOTE, Choice
 from i2i_rt.runtime.session import Session
-from i2i_rt.serving.client import Client
+from i2i_rt.serving.client import Client, Stream
 from i2i_rt.serving.served import ServedModel
 
+STATISTICS = "translate_stabilized"
 IN_FLIGHT = 4  # requests at once: while the server computes one, others are on their way
 
 
@@ -74,6 +75,9 @@ class TritonSession(Session):
         self._served = {served.spec.name: served for served in models if served.kind == "stage"}
         self.stages = {name: served.spec for name, served in self._served.items()}
         self._makes_styles = any(served.kind == "style" for served in models)
+        # the statistics are those of a stage, which the stream's model has although it is not served by itself
+        self._keeps_videos = STATISTICS in bundle.stages and any(served.kind == "stream" for served in models)
+        self._videos: list[Stream] = []
         self.workers = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="i2i-rt-request")
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -84,7 +88,16 @@ class TritonSession(Session):
             return None
         return self._client.style(image=image, seed=seed, domain=domain).code
 
+    def steady_video(self, momentum: float) -> Stream | None:
+        if not self._keeps_videos:
+            return None
+        video = self._client.stream(momentum=momentum)
+        self._videos.append(video)
+        return video
+
     def close(self) -> None:
+        for video in self._videos:
+            video.close()
         assert self.workers is not None
         self.workers.shutdown(cancel_futures=True)
         self._client.close()

@@ -3,12 +3,22 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
 from i2i_rt.errors import I2IError, UnsupportedError, closest
 from i2i_rt.spec import StageSpec
+
+
+class SteadyVideo(Protocol):
+    """One video whose smoothed statistics the backend keeps."""
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """Translates the next frame, `[H, W, 3]` uint8 RGB."""
+
+    def close(self) -> None:
+        """Lets the backend forget the video."""
 
 
 class Session(ABC):
@@ -42,6 +52,10 @@ class Session(ABC):
 
     def style(self, image: np.ndarray | None, seed: int | None, domain: str | None) -> np.ndarray | None:
         """Gives the code `[S]` of a style where the backend makes it as a whole; None where the stages make it."""
+        return None
+
+    def steady_video(self, momentum: float) -> SteadyVideo | None:
+        """Begins a video whose statistics follow their average; None where a stage of the session does that."""
         return None
 
     def close(self) -> None:  # noqa: B027 - most backends have nothing to free

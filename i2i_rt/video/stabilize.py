@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from i2i_rt.errors import UnsupportedError, closest
+from i2i_rt.runtime.session import SteadyVideo
 from i2i_rt.style import Style
 from i2i_rt.translator import Translator
 from i2i_rt.video.flow import DenseFlow, grey, resized_flow, warp
@@ -65,8 +66,11 @@ class Stabilizer:
         self._intake = intake_of(translator.bundle)
         stage = translator.session.stages.get(STAGE)
         self._channels = stage.inputs[1].axes[1].size if stage is not None and strength != "off" else None
-        self.note = ""
+        self._video: SteadyVideo | None = None
         if strength != "off" and self._channels is None:
+            self._video = translator.session.steady_video(momentum)
+        self.note = ""
+        if strength != "off" and self._channels is None and self._video is None:
             rest = "--stabilize light changes nothing" if strength == "light" else "only the flow steadies the video"
             self.note = f"this model has no statistics that could be smoothed, so that {rest}"
         self._flow = DenseFlow("ultrafast")
@@ -77,6 +81,8 @@ class Stabilizer:
         self._cut = CutDetector()
         self._statistics: np.ndarray | None = None
         self._last: tuple[np.ndarray, np.ndarray] | None = None  # input as the flow sees it, result
+        if self._video is not None:
+            self._video.close()  # what it is given next begins another video
 
     def warm_up(self, height: int, width: int) -> None:
         """Pays first-run costs for frames of this size now, so that the first real frame does not."""
@@ -102,7 +108,9 @@ class Stabilizer:
         picture = self._intake.shown(frames[0])
         if self._cut(picture) or (self._last is not None and self._last[1].shape != picture.shape):
             self._statistics = self._last = None
-        if self._channels is None:
+        if self._video is not None:
+            result = self._video(frames[0])[None]  # which begins anew at cuts by itself
+        elif self._channels is None:
             result = self._translator(frames, style)
         else:
             result = self._with_statistics(frames, self._channels)

@@ -65,11 +65,11 @@ class Frames:
         """Lets the server forget the stream; one that it cannot be told of, it forgets by itself after a while."""
         if self._model is None or not self._begun:
             return
-        self._begun = False
+        number, self._id, self._begun = self._id, _new_id(), False
         source = self._model.spec.inputs[0]
         frame = np.zeros([axis.size or END_SIDE_PX for axis in source.axes], source.dtype)
         with contextlib.suppress(ServingError):
-            yield from self._requests.stream_frame(self._model, {source.name: frame}, Place(self._id, end=True), None)
+            yield from self._requests.stream_frame(self._model, {source.name: frame}, Place(number, end=True), None)
 
     def _first_inputs(self, served: ServedModel) -> dict[str, np.ndarray]:
         inputs = self._wanted.inputs(served)
@@ -111,6 +111,7 @@ class Stream:
         return translated
 
     def close(self) -> None:
+        """Ends the video; another frame would begin a new one."""
         self._run(self._frames.end())
 
     def __enter__(self) -> Self:

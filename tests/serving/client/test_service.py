@@ -21,12 +21,14 @@ from i2i_rt.cli import main
 from i2i_rt.errors import I2IError, UnsupportedError
 from i2i_rt.serving import AsyncClient, Client
 from i2i_rt.serving.client import shared_memory
+from i2i_rt.serving.client.calls import ListRegions
 from i2i_rt.serving.errors import Denied, NotFound, Refused, StreamLost
 from i2i_rt.serving.installation import Installation
 from i2i_rt.testing import tiny_bundle
 from i2i_rt.translator import Translator
 from i2i_rt.video.probe import probe
 from i2i_rt.video.reader import FrameReader
+from i2i_rt.video.stabilize import Stabilizer
 from i2i_rt.video.writer import VideoWriter
 from tests.serving.conftest import Served
 
@@ -199,14 +201,8 @@ def test_what_a_killed_client_left_is_swept(service: Served) -> None:
     with connected(service, "cut", "grpc-memory") as client:
         client.translate(frames_of(2, 200, 264))
         assert not list(shared_memory.FOLDER.glob(pattern))
-        regions = client._connection.call(shared_memory_list(), 5)
+        regions = client._connection.call(ListRegions(), 5)
         assert isinstance(regions, list) and left.name not in regions and len(regions) == 1
-
-
-def shared_memory_list() -> object:
-    from i2i_rt.serving.client.calls import ListRegions
-
-    return ListRegions()
 
 
 def server_of(service: Served) -> psutil.Process:
@@ -266,6 +262,23 @@ def test_video_through_the_server_is_the_same_video(
     assert len(pairs) == 40
     for ours, theirs in pairs:
         np.testing.assert_array_equal(ours.image, theirs.image)
+
+
+def test_smoothed_statistics_are_kept_by_the_server(service: Served, exported: dict[str, Bundle]) -> None:
+    frames = [*frames_of(4, 48, 64) // 2, *frames_of(3, 72, 56) // 2 + 120]
+    with (
+        Translator.load(exported["cut"].path, backend="triton", server=url_of(service, "grpc")) as there,
+        Translator.load(exported["cut"].path, backend="onnxruntime", threads=1) as here,
+    ):
+        assert "translate_stabilized" in here.session.stages
+        remote, local, alone = Stabilizer(there, "strong"), Stabilizer(here, "strong"), Stabilizer(here, "off")
+        assert not remote.note
+        for _ in range(2):
+            result = [(remote(frame[None]), local(frame[None]), alone(frame[None])) for frame in frames]
+            assert all(np.array_equal(ours, theirs) for ours, theirs, _ in result)
+            assert not all(np.array_equal(ours, plain) for ours, _, plain in result)
+            remote.reset()
+            local.reset()
 
 
 def test_styles_come_from_the_server(
