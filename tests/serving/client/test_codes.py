@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from i2i_rt.serving.client import Client, Retry
+from i2i_rt.serving.client.calls import Infer, Place
 from i2i_rt.serving.errors import (
     Busy,
     DeadlineExceeded,
@@ -24,6 +25,7 @@ from i2i_rt.serving.errors import (
     ServerFault,
     ServingError,
     Unreachable,
+    from_grpc,
 )
 
 grpc = pytest.importorskip("grpc")
@@ -222,3 +224,34 @@ def test_wrong_address_is_told_at_once() -> None:
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
             infer(FakeServer(url))
         assert time.perf_counter() - begin < 2
+
+
+def infer_in_stream(fake: FakeServer) -> np.ndarray:
+    with closing(Client(fake.url, retry=Retry(first_s=0.001), deadline_s=5.0)) as client:
+        call = Infer("some-stream", {"frames": FRAME}, Place(7))
+        return client._run(client._requests._infer(call, time.monotonic() + 5))["translated"]
+
+
+def test_frame_of_a_stream_is_sent_again_only_if_it_was_not_taken(
+    server: tuple[FakeServer, Callable[[str], Any]],
+) -> None:
+    fake, code = server
+    fake.errors = [(code("UNAVAILABLE"), "Exceeds maximum queue size"), (code("UNAVAILABLE"), "the server restarts")]
+    assert np.array_equal(infer_in_stream(fake), 255 - FRAME)
+    assert fake.calls == 3
+    fake.errors = [(code("INTERNAL"), "Stub process 'x_0' is not healthy.")]
+    with pytest.raises(ModelDied):
+        infer_in_stream(fake)
+    assert fake.calls == 4
+
+
+def test_server_says_when_to_ask_again() -> None:
+    retry = Retry(first_s=0.01, most_s=0.02)
+    busy = from_grpc("UNAVAILABLE", "the server restarts; try again", "x", retry_after_s=2.0)
+    pauses = [retry.pause_s(busy, attempt, repeatable=True, known=True) for attempt in (0, 5, 5000)]
+    assert all(pause is not None and 2.0 <= pause <= 2.5 for pause in pauses)
+    soon = from_grpc("UNAVAILABLE", "the server restarts", "x")
+    pause = retry.pause_s(soon, 9, repeatable=False, known=False)
+    assert pause is not None and 0.01 <= pause <= 0.02
+    fault = from_grpc("INTERNAL", "x failed", "x")
+    assert retry.pause_s(fault, 0, repeatable=True, known=True) is None
