@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from i2i_rt.errors import I2IError
 from i2i_rt.serving.client.address import Address, Tls
 from i2i_rt.serving.client.calls import (
     Answer,
@@ -40,9 +41,17 @@ class HttpRequest:
 
 
 def ssl_context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca)
-    if tls.cert is not None:
-        context.load_cert_chain(tls.cert, tls.key)
+    """Gives what connections over HTTPS are made with.
+
+    Raises:
+        I2IError: where a file cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise I2IError(f"the certificates {tls.ca or ''} {tls.cert or ''} cannot be used: {error}") from None
     return context
 
 
