@@ -135,6 +135,13 @@ def read_config(folder: Path) -> Any:
 
 
 def served_model(config: Any) -> ServedModel | None:
-    """Gives what a config says to clients; None where it is of no model of ours."""
+    """Gives what a config says to clients; None where it is of no model of ours.
+
+    Raises:
+        BundleError: where it is damaged.
+    """
     text = config.parameters[PARAMETER].string_value if PARAMETER in config.parameters else ""
-    return ServedModel.from_text(text) if text else None
+    try:
+        return ServedModel.from_text(text) if text else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"the parameter {PARAMETER} of {config.name} is damaged: {error}") from error

@@ -55,13 +55,23 @@ def _image_faults(folder: Path) -> Iterator[str]:
 
 
 def _target_faults(folder: Path) -> Iterator[str]:
-    import yaml
-
     shm = shared_memory(in_python(folder, Repository.open(folder).models))
     for target in ("kubernetes", "kserve"):
         if (folder / target).is_dir():
             files = sorted((folder / target).glob("*.yaml"))
-            documents = {file.name: yaml.safe_load(file.read_text()) for file in files}
-            yield from (f"{target}/{fault}" for fault in manifest_faults(documents, folder / target, shm))
+            yield from (f"{target}/{fault}" for fault in _manifest_faults(files, shm))
     if (folder / "compose.yaml").is_file():
-        yield from compose_faults(yaml.safe_load((folder / "compose.yaml").read_text()), shm)
+        yield from _manifest_faults([folder / "compose.yaml"], shm)
+
+
+def _manifest_faults(files: list[Path], shm: int) -> list[str]:
+    """Gives the faults of files that belong together; one that lacks what every one of its kind has is such a fault."""
+    import yaml
+
+    try:
+        documents = {file.name: yaml.safe_load(file.read_text()) for file in files}
+        if "compose.yaml" in documents:
+            return list(compose_faults(documents["compose.yaml"], shm))
+        return list(manifest_faults(documents, files[0].parent, shm))
+    except (yaml.YAMLError, LookupError, TypeError, AttributeError, ValueError) as error:
+        return [f"{files[0].parent.name}: it is not what it should be: {type(error).__name__}: {error}"]

@@ -110,7 +110,11 @@ def python_faults(config: Any, folder: Path) -> Iterator[str]:
     if execution.PARAMETER not in config.parameters:
         yield f"it lacks the parameter {execution.PARAMETER}"
         return
-    bundle = Execution.from_text(config.parameters[execution.PARAMETER].string_value).bundle
+    try:
+        bundle = Execution.from_text(config.parameters[execution.PARAMETER].string_value).bundle
+    except (ValueError, TypeError) as error:
+        yield f"its parameter {execution.PARAMETER} is damaged: {error}"
+        return
     if Path(bundle).is_absolute():
         yield f"its bundle is {bundle}, a path of the machine that wrote it"
     elif not (root / bundle / "bundle.json").is_file():

@@ -49,7 +49,7 @@ def record(bundle: Bundle, *, passed: bool) -> None:
 def add_stand_in(bundle: Bundle, format: str, suffix: str, stage: str) -> None:
     """Records an artifact whose content nothing here can read."""
     file = bundle.path / "artifacts" / format / f"{stage}.fp32{suffix}"
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"built on another machine")
     weights = bundle.weights_sha256()
     shapes = shapes_of(bundle.stages[stage], parse(PROFILES, "1..2..4"))

@@ -6,9 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from i2i_rt.bundle import Bundle
+from i2i_rt.bundle import Bundle, Golden, Provenance
 from i2i_rt.cli import main
 from i2i_rt.errors import BundleError, I2IError
 from i2i_rt.serving.deploy import image
@@ -19,7 +20,9 @@ from i2i_rt.serving.deploy.sizing import MIB, quantity, request_bytes, shared_me
 from i2i_rt.serving.limits import Limits
 from i2i_rt.serving.models import served_models
 from i2i_rt.serving.repository import Repository
-from tests.serving.deploy.conftest import LIMITS
+from i2i_rt.serving.service import canaries
+from i2i_rt.spec import Axis, StageSpec, TensorSpec, frames_spec
+from tests.serving.deploy.conftest import LIMITS, add_stand_in
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
 MANIFESTS = {
@@ -190,3 +193,24 @@ def test_every_process_of_a_model_has_its_shared_memory(tiny: Bundle, tmp_path: 
         settings = Settings(name="tiny", target="triton-cpu", device="cpu", limits=LIMITS, instances=instances)
         needed.append(deploy({"tiny": tiny.path}, tmp_path / str(instances), settings).needs.shared_memory)
     assert needed[1] - needed[0] >= 2 * 8 * MIB
+
+
+def test_a_bundle_that_translates_nothing_is_its_graph_alone(tmp_path: Path) -> None:
+    labels = TensorSpec("labels", "uint8", (Axis("N"), Axis("H", multiple=8), Axis("W", multiple=8)))
+    spec = StageSpec("segment", (frames_spec("frames", 8, 8),), (labels,))
+    bundle = Bundle.create(
+        tmp_path / "drn",
+        system="cycada",
+        networks={},
+        stages={"segment": spec},
+        weights={"a": np.zeros(1, np.float32)},
+        provenance=Provenance("drawn", sha256=""),
+    )
+    add_stand_in(bundle, "onnx", ".onnx", "segment")
+    frames = np.zeros((1, 64, 64, 3), np.uint8)
+    bundle.write_golden("segment", Golden({"frames": frames}, {"labels": frames[..., 0]}))
+    folder = tmp_path / "out"
+    deploy({"drn": bundle.path}, folder, Settings(name="drn", limits=LIMITS), backend="onnxruntime-cuda")
+    repository = Repository.open(folder)
+    assert [path.name for path in repository.models_folder.iterdir()] == ["drn-segment"]
+    assert [canary.model.name for canary in canaries(repository)] == ["drn-segment"]

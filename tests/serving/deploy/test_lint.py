@@ -191,6 +191,10 @@ def bundle_of_this_machine(config: Any) -> None:
     parameter.string_value = parameter.string_value.replace("bundles/tiny", "/home/me/tiny")
 
 
+def damaged_execution(config: Any) -> None:
+    config.parameters["i2i_rt_execution"].string_value = "{"
+
+
 def cached_without_cache(config: Any) -> None:
     config.response_cache.enable = True
 
@@ -265,6 +269,7 @@ CONFIG_FAULTS = [
     ("onnxruntime-openvino", unknown_cpu_accelerator, "no accelerator for CPUs is called 'openvinu'"),
     ("onnxruntime-cuda", graphs_of_another_backend, "CUDA graphs are of the backend tensorrt"),
     ("onnxruntime-cuda", profiles_of_another_backend, "profiles are of the backend tensorrt"),
+    ("python", damaged_execution, "its parameter i2i_rt_execution is damaged"),
     ("python", no_execution, "it lacks the parameter i2i_rt_execution"),
     ("aot-inductor", no_steps, "it asks no other model"),
     ("onnxruntime-cuda", gpu_accelerator("cude"), "no accelerator for GPUs is called 'cude'"),
@@ -391,6 +396,8 @@ MANIFEST_FAULTS = [
     ("deployment.yaml", (*SERVER, "securityContext", "allowPrivilegeEscalation"), REMOVED, "may gain privileges"),
     ("deployment.yaml", (*SERVER, "securityContext", "capabilities"), REMOVED, "it keeps capabilities"),
     ("kustomization.yaml", ("resources", 0), REMOVED, "autoscaler.yaml is left out"),
+    ("deployment.yaml", (*SERVER, "image"), REMOVED, "it is not what it should be: KeyError: 'image'"),
+    ("service.yaml", ("spec",), "none", "it is not what it should be"),
 ]
 PREDICTOR = ("spec", "predictor")
 KSERVE_FAULTS = [
