@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from i2i_rt.serving.deploy import pod
+from i2i_rt.serving.deploy import image, pod
 from i2i_rt.serving.deploy.kubernetes import queue_query
 from i2i_rt.serving.deploy.pod import Needs
 from i2i_rt.serving.deploy.settings import Settings
@@ -33,13 +33,12 @@ def manifests(settings: Settings, needs: Needs) -> dict[str, Any]:
 def serving_runtime(settings: Settings, needs: Needs) -> dict[str, Any]:
     """Gives the runtime; the models are in the image, so nothing is fetched and nothing can change under it."""
     container = pod.container(settings, needs, CONTAINER)
-    # KServe sends everything to the first port
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "ServingRuntime",
         "metadata": {"name": settings.name, "labels": pod.labels(settings)},
         "spec": {
-            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8002"},
+            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": str(image.METRICS)},
             "supportedModelFormats": [{"name": FORMAT, "version": "1", "autoSelect": False}],
             "protocolVersions": ["v2", "grpc-v2"],
             "multiModel": False,
