@@ -29,6 +29,8 @@ from i2i_rt.runtime.machine import cpu_count
 
 MOST_LETTERS = 20
 ANSWER_S = 5.0  # that the address of a cluster has to answer
+# what gRPC begins with, and is answered with: the preface of HTTP/2, and an empty frame of the type SETTINGS, 4
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 OBJECT_STORE_BYTES = 80 * 2**20  # nearly the least that Ray takes; what travels here are names of files
 EVERYWHERE = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -44,7 +46,7 @@ LOCAL = {
 
 @dataclass(frozen=True)
 class Choice:
-    """What the workers translate with, found out on one of them; or why none can."""
+    """What the workers translate with; or why none can."""
 
     backend: str = ""
     precision: str = ""
@@ -54,7 +56,7 @@ class Choice:
 
 
 def choose(bundle: Path, backend: str, precision: str, folder: Path) -> Choice:
-    """Chooses as a session on this machine would; runs on a worker."""
+    """Chooses as a session on this machine would; runs where the workers do."""
     if not folder.is_dir():
         return Choice(error=f"{socket.gethostname()} has no folder {folder}; all machines of a farm must share it")
     try:
@@ -67,15 +69,15 @@ def choose(bundle: Path, backend: str, precision: str, folder: Path) -> Choice:
 class RayWorkers:
     """Runs work on the Ray that this process is connected to."""
 
-    def __init__(self, where: str, bundle: Path, backend: str, precision: str, threads: int) -> None:
+    def __init__(self, address: str | None, bundle: Path, backend: str, precision: str, threads: int) -> None:
         import ray
 
         self._bundle, self._backend, self._precision, self._threads = bundle, backend, precision, threads
         self._gpus = int(ray.cluster_resources().get("GPU", 0))
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
         self._processes = sum(count // threads for count in cpus)
-        self._where = where
-        self.description = where
+        self._is_here = address is None
+        self._where = self.description = "this machine" if address is None else f"the Ray cluster at {address}"
 
     def choose(self, folder: Path) -> tuple[str, str]:
         """Chooses the backend and the precision that all workers translate with.
@@ -83,23 +85,28 @@ class RayWorkers:
         Raises:
             I2IError: where they cannot, do not see `folder`, or have another version of i2i_rt.
         """
-        import ray
-
-        remote = ray.remote(num_gpus=min(self._gpus, 1), num_cpus=1, max_retries=1)(choose)
-        try:
-            choice: Choice = ray.get(remote.remote(self._bundle, self._backend, self._precision, folder))
-        except ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise I2IError(
-                f"the workers of {self._where} cannot run i2i_rt ({reason}); "
-                f"install i2i-rt {__version__} on all of its machines"
-            ) from error
+        asked = (self._bundle, self._backend, self._precision, folder)
+        choice = choose(*asked) if self._is_here else self._chosen_there(*asked)
         if choice.error:
             raise I2IError(choice.error)
         if choice.version != __version__:
             raise I2IError(f"the workers of {self._where} have i2i-rt {choice.version}, and this is {__version__}")
         self.use(choice.device)
         return choice.backend, choice.precision
+
+    def _chosen_there(self, *asked: Any) -> Choice:
+        import ray
+
+        remote = ray.remote(num_gpus=min(self._gpus, 1), num_cpus=1, max_retries=1)(choose)
+        try:
+            choice: Choice = ray.get(remote.remote(*asked))
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise I2IError(
+                f"the workers of {self._where} cannot run i2i_rt ({reason}); "
+                f"install i2i-rt {__version__} on all of its machines"
+            ) from error
+        return choice
 
     def use(self, device: str) -> None:
         """Plans a worker on each GPU, or on every `threads` CPUs where `device` is "cpu" or there is no GPU.
@@ -181,8 +188,7 @@ def connected(address: str | None, bundle: Path, *, backend: str, precision: str
             else:
                 _join(ray, address)
         signal.signal(signal.SIGTERM, terminate)  # Ray has put its own in its place, which aborts
-        where = "this machine" if address is None else f"the Ray cluster at {address}"
-        yield RayWorkers(where, bundle, backend, precision, threads)
+        yield RayWorkers(address, bundle, backend, precision, threads)
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
@@ -245,10 +251,14 @@ def _check_address(address: str) -> None:
     if not separator or not port.isdecimal():
         raise I2IError(f"--ray is {address!r}; it must be HOST:PORT, ray://HOST:PORT or auto")
     try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+        with socket.create_connection((host, int(port)), timeout=ANSWER_S) as connection:
+            connection.sendall(HTTP2_GREETING)
+            answer = connection.recv(9)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise I2IError(f"no Ray cluster answers at {address}: {reason}") from error
+    if answer[3:4] != HTTP2_GREETING[-6:-5]:
+        raise I2IError(f"what answers at {address} is no Ray cluster: it does not speak gRPC")
 
 
 def _join(ray: Any, address: str) -> None:

@@ -1,5 +1,7 @@
 """A farm on real Ray: a killed worker costs time only, Ctrl-C leaves nothing, a cluster does the same work."""
 
+import contextlib
+import http.server
 import json
 import os
 import secrets
@@ -7,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -91,6 +94,15 @@ class Child:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if " ".join(child.cmdline()).startswith("ray::MapWorker")]
 
+    def listening(self) -> list[str]:
+        """Gives the addresses at which its processes can be reached."""
+        addresses = []
+        for process in self.family:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                connections = process.net_connections("tcp")
+                addresses += [one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN]
+        return addresses
+
     def said(self) -> str:
         self.log.seek(0)
         return self.log.read()
@@ -131,16 +143,12 @@ def assert_as_translated(clips: Path, output: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_costs_time_only(child: Callable[..., Child], clips: Path, tmp_path: Path) -> None:
-    farm = child(seconds_per_frame=0.01)
+    farm = child(seconds_per_frame=0.02)
     farm.wait_until(lambda: farm.recorded_segments() > 0)
-    listening = [
-        connection.laddr.ip
-        for process in farm.family
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    ]
-    assert listening and all(address in ("127.0.0.1", "::ffff:127.0.0.1") for address in listening)
+    time.sleep(0.4)  # a part takes 1.2 s at the least: now both workers are within one
     farm.workers()[0].kill()
+    listening = farm.listening()
+    assert listening and all(address in ("127.0.0.1", "::ffff:127.0.0.1") for address in listening)
     assert farm.wait() == 0, farm.said()
     rows = [line.split("│") for line in farm.said().splitlines() if ".mp4 " in line]
     assert [row[2].strip() for row in rows] == [str(FRAMES)] * 2
@@ -239,6 +247,20 @@ def test_an_address_that_does_not_answer_is_a_sentence(
     words = ["farm", str(model), str(clips), "-o", str(tmp_path / "out"), "--ray", address]
     assert main(words) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_another_server_is_not_taken_for_a_cluster(
+    model: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"127.0.0.1:{server.server_port}"
+        assert main(["farm", str(model), str(clips), "-o", str(tmp_path / "out"), "--ray", address]) == 2
+        assert f"what answers at {address} is no Ray cluster" in capsys.readouterr().err
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_without_ray_a_sentence_says_how_to_install_it(
