@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from i2i_rt.errors import I2IError
-from i2i_rt.serving.gateway.refused import Refused
+from i2i_rt.serving.gateway.refused import Gone, Refused
 from i2i_rt.serving.gateway.upstream import Upstream, is_passed_on
 from i2i_rt.serving.golden import Canary
 from i2i_rt.serving.health import Health
@@ -26,8 +26,6 @@ SHARE = 20  # a model whose canary takes long is asked less often: no more than 
 LONGEST_INTERVAL_S = 60.0
 END_S = 0.5  # for the end of the server's process to be seen
 STEADY_S = 60.0  # after which restarts are counted from the beginning
-# how the server words that it has too much to do
-BUSY = ("Exceeds maximum queue size", "Request timeout expired")
 
 
 @dataclass(frozen=True)
@@ -245,10 +243,9 @@ class Supervisor:
 def _judged(refused: Refused) -> Finding:
     """Says what an error in place of an answer means."""
     words = str(refused)
-    if refused.code == "DEADLINE_EXCEEDED" or any(busy in words for busy in BUSY):
-        return Finding(is_busy=True)
+    if isinstance(refused, Gone):
+        return Finding("its process has ended", is_dead=True)
     if refused.code == "NOT_FOUND" or "no available versions" in words:
         return Finding(is_absent=True)
-    if refused.code == "UNAVAILABLE":
-        return Finding("its process has ended", is_dead=True)
-    return Finding(words)
+    # a full queue or too many streams, which whoever refuses tells as such
+    return Finding(is_busy=True) if refused.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") else Finding(words)

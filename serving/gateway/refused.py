@@ -35,3 +35,10 @@ class Refused(I2IError):
     @property
     def http_status(self) -> int:
         return HTTP_STATUS.get(self.code, 500)
+
+
+class Gone(Refused):
+    """The server, or the process of a model, has ended; the supervisor starts another."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("UNAVAILABLE", message, retry_after_s=1.0)

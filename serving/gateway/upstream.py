@@ -4,13 +4,12 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-from i2i_rt.serving.gateway.refused import Refused
+from i2i_rt.serving.gateway.refused import Gone, Refused
 from i2i_rt.serving.health import Health
 from i2i_rt.serving.server import MESSAGE_OPTIONS
 
 SERVICE = "/inference.GRPCInferenceService/"
 DEADLINE_S = 60.0  # of requests whose clients name none
-RETRY_AFTER_S = 1.0  # where the server restarts
 # how gRPC words that a connection broke or cannot be made
 BROKEN = ("Connection reset", "failed to connect", "Socket closed", "Stream removed", "Broken pipe", "GOAWAY")
 
@@ -74,18 +73,18 @@ class Upstream:
 
     def _open(self) -> Any:
         if self._channel is None:
-            raise Refused("UNAVAILABLE", "the server is starting; try again", retry_after_s=RETRY_AFTER_S)
+            raise Gone("the server is starting; try again")
         return self._channel
 
     def _refused(self, error: Any, model: str) -> Refused:
         code, words = error.code().name, error.details() or ""
         if "Stub process" in words and "not healthy" in words:
             self._health.suspect(model)
-            return Refused("UNAVAILABLE", f"the process of {model} has ended", retry_after_s=RETRY_AFTER_S)
+            return Gone(f"the process of {model} has ended")
         if model in self._health.models and is_passed_on(words, model):
             self._health.models[model].seen()
         if code == "UNAVAILABLE" and any(broken in words for broken in BROKEN):
-            return Refused("UNAVAILABLE", "the server has gone and restarts", retry_after_s=RETRY_AFTER_S)
+            return Gone("the server has gone and restarts")
         return Refused(code, words)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from i2i_rt.errors import I2IError
 from i2i_rt.serving import supervisor as supervisor_module
-from i2i_rt.serving.gateway.refused import Refused
+from i2i_rt.serving.gateway.refused import Gone, Refused
 from i2i_rt.serving.golden import Canary
 from i2i_rt.serving.health import Health
 from i2i_rt.serving.server import TritonServer
@@ -146,7 +146,7 @@ def test_wrong_pixels_at_the_start_are_an_error() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param({"failures": {A: Refused("UNAVAILABLE", "gone")}}, f"{A}: its process has ended", id="process"),
+        pytest.param({"failures": {A: Gone("gone")}}, f"{A}: its process has ended", id="process"),
         pytest.param({"failures": {A: Refused("INTERNAL", "a fault")}}, f"{A}: a fault", id="fault"),
         pytest.param({"pixels": {A: 255 - RIGHT}}, f"{A}: translated is wrong", id="pixels"),
     ],
@@ -201,7 +201,7 @@ def test_server_that_does_not_start_is_tried_again() -> None:
     async def test(world: World) -> None:
         async with watched(world) as (_, health):
             world.cannot_start = ["no memory", "no memory"]
-            world.failures[A] = Refused("UNAVAILABLE", "gone")
+            world.failures[A] = Gone("gone")
             await until(lambda: health.restarts == 1 and health.is_ready)
             assert world.said.count("no memory; trying again") == 2 and len(world.started) == 4
 
@@ -229,6 +229,7 @@ def test_model_that_stays_wrong_is_left_out_and_the_others_serve() -> None:
     [
         Refused("UNAVAILABLE", "Exceeds maximum queue size"),
         Refused("UNAVAILABLE", "Request timeout expired"),
+        Refused("UNAVAILABLE", "64 streams are open; end one, or come again later"),
         Refused("DEADLINE_EXCEEDED", "Deadline Exceeded"),
     ],
 )
