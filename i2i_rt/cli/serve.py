@@ -12,6 +12,7 @@ I2I_RT_ADMIN_KEY, or one that is drawn and that clients of the same user on this
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 import tempfile
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from i2i_rt.serving.service import Options, Service
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MODEL_OPTIONS = ("backend", "precision", "threads", "max_side", "max_pixels", "max_batch", "max_file_bytes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         parser.add_argument(f"--{name}", type=_port, default=port, metavar="PORT", help="(default: %(default)s)")
-    parser.add_argument("--backend", default="auto", help="auto, onnxruntime, openvino, tensorrt, … (default: auto)")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 or fp8 (default: auto)")
-    parser.add_argument("--threads", type=positive, help="CPU threads a model (default: the backend's own choice)")
     parser.add_argument(
         "--canary-interval",
         type=_seconds,
@@ -52,19 +51,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drain", type=positive, default=20, metavar="S", help="seconds for requests at the end (default: %(default)s)"
     )
-    refusing = parser.add_argument_group("limits, beyond which a request is refused")
-    refusing.add_argument(
-        "--max-in-flight", type=positive, default=64, metavar="N", help="requests at a time (default: %(default)s)"
+    parser.add_argument(
+        "--max-in-flight",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="requests at a time, beyond which one is refused (default: %(default)s)",
     )
+    models = parser.add_argument_group("models of bundles; those of a repository are as 'i2i-rt deploy' wrote them")
+    models.add_argument("--backend", help="auto, onnxruntime, openvino, tensorrt, … (default: auto)")
+    models.add_argument("--precision", help="auto, fp32, bf16, fp16, int8 or fp8 (default: auto)")
+    models.add_argument("--threads", type=positive, help="CPU threads a model (default: the backend's own choice)")
     for name, value, meaning in (
-        ("side", limits.side, "pixels of a picture's height or width"),
+        ("side", limits.side, "pixels of a picture's height or width that are taken"),
         ("pixels", limits.pixels, "pixels of a picture"),
         ("batch", limits.batch, "pictures in a request"),
         ("file-bytes", limits.file_bytes, "bytes of a picture's file"),
     ):
-        refusing.add_argument(
-            f"--max-{name}", type=positive, default=value, metavar="N", help=f"{meaning} (default: %(default)s)"
-        )
+        models.add_argument(f"--max-{name}", type=positive, metavar="N", help=f"{meaning} (default: {value})")
     security = parser.add_argument_group("security")
     security.add_argument("--admin-key-file", type=Path, metavar="FILE", help="the administrator's key")
     security.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate, PEM")
@@ -81,6 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if bool(arguments.bundle) == (arguments.repository is not None):
         raise I2IError("name the bundles to serve, or one repository with --repository")
+    for name in MODEL_OPTIONS:
+        if arguments.repository is not None and getattr(arguments, name) is not None:
+            raise I2IError(f"--{name.replace('_', '-')} belongs to bundles; a repository's models are as they are")
     options, installation = _options(arguments), find_server()
     progress = Console(stderr=True)
 
@@ -89,9 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     if options.host not in LOOPBACK and options.tls is None:
         say(f"{options.host} is reached by other machines, and nothing is encrypted: --tls-cert, or a proxy in front")
-    # before there is a loop to be told: the folder is removed all the same
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix="i2i_rt-models-") as folder:
+    with contextlib.ExitStack() as stack:
+        # before there is a loop to be told: the folder is removed all the same
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="i2i_rt-models-"))
         started = time.monotonic()
         with progress.status("writing the models") as status:
             if arguments.repository is not None:
@@ -135,13 +144,19 @@ def _write(arguments: argparse.Namespace, folder: Path) -> "Repository":
         if name in bundles:
             raise I2IError(f"{path} and {bundles[name]} would both be served as {name!r}; rename one")
         bundles[name] = path
+    limits = Limits()
     return write_repository(
         bundles,
         folder,
-        limits=Limits(arguments.max_side, arguments.max_pixels, arguments.max_batch, arguments.max_file_bytes),
+        limits=Limits(
+            arguments.max_side or limits.side,
+            arguments.max_pixels or limits.pixels,
+            arguments.max_batch or limits.batch,
+            arguments.max_file_bytes or limits.file_bytes,
+        ),
         threads=arguments.threads,
-        backend=arguments.backend,
-        precision=arguments.precision,
+        backend=arguments.backend or "auto",
+        precision=arguments.precision or "auto",
     )
 
 

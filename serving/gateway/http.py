@@ -22,7 +22,7 @@ from i2i_rt.serving.health import Health
 
 BODY_S = 30.0  # for a request's body to arrive
 IDLE_S = 75.0  # for a request to begin, on a connection that is open
-LARGEST_JSON = 16 * 2**20  # bytes; numbers as text are a slow way to send frames
+LARGEST_JSON = 4 * 2**20  # bytes: while numbers are read as text, everybody else waits
 HEADER_LENGTH = "Inference-Header-Content-Length"
 PICTURES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 

@@ -34,6 +34,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["a", "--repository", "b"], "name the bundles to serve"),
         (["nowhere/bundle"], "there is no bundle at nowhere/bundle"),
         (["--repository", "nowhere"], "nowhere is no repository"),
+        (["--repository", "nowhere", "--max-side", "512"], "--max-side belongs to bundles"),
         (["a", "--grpc", "9000", "--http", "9000"], "the ports 9000, 9000, 8002 must differ"),
         (["a", "--tls-cert", "server.pem"], "--tls-cert and --tls-key belong together"),
         (["a", "--tls-cert", "none.pem", "--tls-key", "none.key"], "cannot be used"),
