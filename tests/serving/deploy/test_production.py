@@ -1,5 +1,9 @@
-"""A production repository in the real server: graphs in stand-ins for native backends, the other models as they are."""
+"""A production repository, served by `i2i-rt serve --repository`.
 
+Graphs run in stand-ins for native backends; everything else is as in production.
+"""
+
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +15,12 @@ from i2i_rt.bundle import Bundle
 from i2i_rt.serving.config import read_config
 from i2i_rt.serving.deploy.deployment import deploy
 from i2i_rt.serving.deploy.settings import Settings
-from i2i_rt.serving.golden import canary_of
 from i2i_rt.serving.installation import Installation
 from i2i_rt.serving.repository import Repository
-from i2i_rt.serving.server import TritonServer
+from i2i_rt.serving.service import canaries
 from i2i_rt.translator import Translator
 from i2i_rt.video.stabilize import Stabilizer
-from tests.serving.conftest import LIMITS
+from tests.serving.conftest import LIMITS, Served
 from tests.serving.deploy.shadow import replace_backend
 
 pytestmark = pytest.mark.serving
@@ -37,18 +40,22 @@ def production(exported: dict[str, Bundle], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def server(production: Repository, installation: Installation) -> Iterator[TritonServer]:
-    models, arguments = production.models_folder, production.options.arguments
-    with TritonServer(models, installation=installation, arguments=arguments) as running:
-        running.wait_ready(180)
+def served(
+    production: Repository, installation: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    running = Served.start([], tmp_path_factory.mktemp("run"), "--repository", str(production.folder))
+    try:
+        running.wait_for("ready in", 180)
         yield running
+    finally:
+        assert running.stop() == 0, running.said()
 
 
 @pytest.fixture(scope="module")
-def client(server: TritonServer) -> Iterator[Any]:
+def client(served: Served) -> Iterator[Any]:
     from tritonclient.grpc import InferenceServerClient
 
-    with InferenceServerClient(server.address) as opened:
+    with InferenceServerClient(f"127.0.0.1:{served.grpc}") as opened:
         yield opened
 
 
@@ -82,14 +89,13 @@ def assert_same(actual: np.ndarray, wanted: np.ndarray) -> None:
     assert np.abs(actual.astype(int) - wanted.astype(int)).max() <= 1
 
 
-def test_every_model_passes_its_canary(production: Repository, client: Any) -> None:
-    bundles = {name: Bundle.open(production.folder / "bundles" / name) for name in SYSTEMS}
-    found = [canary_of(model, bundles[model.bundle]) for model in production.models]
-    canaries = [canary for canary in found if canary is not None]
-    assert {canary.model.kind for canary in canaries} == {"stage", "style", "pipeline", "stream", "image"}
-    for canary in canaries:
-        answer = client._client_stub.ModelInfer(canary.request())
-        assert canary.problem(answer) is None, canary.model.name
+def test_every_model_is_ready_and_was_judged_by_its_canary(production: Repository, served: Served) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.metrics}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    for model in production.models:
+        assert f'i2i_rt_model_ready{{model="{model.name}"}} 1' in text
+    kinds = {canary.model.kind for canary in canaries(production)}
+    assert kinds == {"stage", "style", "pipeline", "stream", "image"}
 
 
 def test_frames_of_any_size_in_a_drawn_style(client: Any, local: dict[str, Translator]) -> None:
