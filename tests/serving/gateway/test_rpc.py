@@ -163,6 +163,39 @@ def test_stream_answers_refusals_in_the_stream() -> None:
     run(test)
 
 
+def test_stream_is_bounded_too_and_leaves_nothing_in_flight() -> None:
+    async def test(gateway: Front, channel: Any) -> None:
+        gateway.server.seconds = 0.2
+        all_sent = asyncio.Event()
+
+        async def requests() -> AsyncIterator[Any]:
+            for _ in range(5):
+                yield infer_request()
+            all_sent.set()
+            await asyncio.sleep(5)
+
+        call = gateway.stub(channel).ModelStreamInfer(requests())
+        first = await call.read()
+        assert not first.error_message
+        await all_sent.wait()
+        call.cancel()
+        for _ in range(100):
+            if not gateway.gate.in_flight:
+                break
+            await asyncio.sleep(0.02)
+        assert gateway.gate.in_flight == 0
+        gateway.gate.enter()
+        gateway.gate.enter()
+
+        async def one() -> AsyncIterator[Any]:
+            yield infer_request()
+
+        (answer,) = [answer async for answer in gateway.stub(channel).ModelStreamInfer(one())]
+        assert "2 requests are in flight" in answer.error_message
+
+    run(test, max_in_flight=2)
+
+
 def test_stream_of_a_server_that_goes_ends_with_its_code() -> None:
     async def test(gateway: Front, channel: Any) -> None:
         import grpc
