@@ -62,7 +62,7 @@ class RpcInterface:
         ]
         server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers((_handlers(self),))
-        address = f"{host}:{port}"
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             if tls is None:
                 server.add_insecure_port(address)

@@ -223,6 +223,25 @@ def test_port_in_use_is_a_sentence() -> None:
     run(test)
 
 
+def test_addresses_of_ipv6_are_taken() -> None:
+    async def test(gateway: Front, channel: Any) -> None:
+        import socket
+
+        from i2i_rt.serving.gateway.rpc import RpcInterface
+        from tests.serving.conftest import free_ports
+
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        upstream: Any = gateway.server
+        second = RpcInterface(gateway.gate, upstream, gateway.health)
+        await second.start("::1", free_ports(1)[0], None)
+        await second.stop(0)
+
+    run(test)
+
+
 def test_compressed_messages_are_not_taken() -> None:
     async def test(gateway: Front, channel: Any) -> None:
         import grpc
