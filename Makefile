@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export I2I_RT_SERVING_ENV := $(abspath $(SERVING))
 FOLDERS = export kernels serving benchmarks
 
-.PHONY: setup demo test lint types bench gpu-check
+.PHONY: setup demo test soak lint types bench gpu-check
 
 setup: $(STAMP)
 
@@ -28,6 +28,9 @@ demo: $(STAMP)  # makes a clip with sound, exports the shipped model, verifies i
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+
+soak: $(STAMP)  # the long form of the tests of serving, on a server for each system and more: about half an hour
+	$(BIN)/python -m pytest -m soak
 
 lint: $(STAMP) types
 	$(BIN)/ruff check .

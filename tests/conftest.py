@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# OpenVINO's converter forks a process in a thread, to report its use; gRPC's preparations for a fork wait for Python,
+# which waits for the fork
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 if shutil.which("nvidia-smi") is None:
     # the Triton kernels of the tests run in its interpreter, on NumPy arrays; set before anything imports Triton
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -42,8 +45,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeSc
     return ByFile(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs a CUDA device where there is none."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips what needs a CUDA device where there is none; leaves out the long form unless it is asked for."""
+    if "soak" not in config.getoption("markexpr"):
+        long = [item for item in items if "soak" in item.keywords]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     if not any("gpu" in item.keywords for item in items):
         return
     import torch
