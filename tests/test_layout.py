@@ -82,6 +82,7 @@ def test_only_sessions_in_pytorch_need_torch() -> None:
     for part in (
         "runtime",
         "video",
+        "farm",
         "translator",
         "label_translator",
         "layout",
