@@ -52,10 +52,13 @@ class StreamModel(Model):
 
     def answer(self, inputs: Mapping[str, np.ndarray], request: Any) -> Mapping[str, np.ndarray]:
         number, flags = request.correlation_id(), request.flags()
-        self._forget_idle()
+        self._forget_idle(2 * self.execution.idle_s)  # the server has given them up, whatever waits in its queue
         if flags & START:
             self._streams.pop(number, None)
             if len(self._streams) >= self.execution.streams:
+                self._forget_idle(self.execution.idle_s)
+            # a stream of a single frame takes no place, so that a canary gets its answer in any case
+            if len(self._streams) >= self.execution.streams and not flags & END:
                 raise Refusal("UNAVAILABLE", f"{len(self._streams)} streams are open; end one, or come again later")
             self._streams[number] = self._started(inputs)
         elif given := [name for name in inputs if name not in ("frame", "edges")]:
@@ -90,8 +93,8 @@ class StreamModel(Model):
             return result
         return stream.translator(inputs["frame"], edges=inputs.get("edges"))
 
-    def _forget_idle(self) -> None:
-        """Drops streams that the server has given up by now."""
-        latest = time.monotonic() - 2 * self.execution.idle_s
+    def _forget_idle(self, idle_s: float) -> None:
+        """Drops streams that have sent nothing for so long."""
+        latest = time.monotonic() - idle_s
         for number in [number for number, stream in self._streams.items() if stream.used < latest]:
             del self._streams[number]

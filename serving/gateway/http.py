@@ -8,6 +8,7 @@ No HTTP of the server itself is used: it sees requests that are well formed, and
 import asyncio
 import functools
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -263,7 +264,10 @@ async def listen(app: Any, host: str, port: int, option: str, tls: Tls | None = 
         I2IError: where the port is taken; the sentence names the option that chooses another.
     """
     from aiohttp import web
+    from aiohttp.log import server_logger
 
+    # a client's bytes that are no HTTP are not worth a traceback each
+    server_logger.addFilter(_is_ours)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, keepalive_timeout=IDLE_S)
     await runner.setup()
     try:
@@ -272,6 +276,12 @@ async def listen(app: Any, host: str, port: int, option: str, tls: Tls | None = 
         await runner.cleanup()
         raise I2IError(f"the port {host}:{port} is in use or cannot be opened; choose one with {option}") from error
     return runner
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    from aiohttp.http import HttpProcessingError
+
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 async def stop_listening(runner: Any, grace_s: float) -> None:

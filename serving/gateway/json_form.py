@@ -50,7 +50,7 @@ def infer_request(model: str, version: str, content: Mapping[str, Any], binary: 
                 request.raw_input_contents.append(bytes(binary[:size]))
                 binary = binary[size:]
             elif "data" in tensor:
-                request.raw_input_contents.append(np.array(tensor["data"], DTYPES[entry.datatype]).tobytes())
+                request.raw_input_contents.append(_array(tensor["data"], DTYPES[entry.datatype]).tobytes())
         for output in content.get("outputs", ()):
             entry = request.outputs.add(name=output["name"])
             _set_parameters(entry.parameters, output.get("parameters", {}), leave_out={BINARY})
@@ -111,6 +111,14 @@ def _json_value(field: Any, value: Any) -> Any:
     if field.enum_type is not None:
         return field.enum_type.values_by_number[value].name
     return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _array(data: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """Gives numbers in lists as an array; raises ValueError where it would hold others, as bytes of 0.5 or of -1."""
+    array = np.array(data, dtype)
+    if dtype.kind in "iub" and not np.array_equal(np.array(data), array):
+        raise ValueError(f"there are numbers that are not of {dtype}")
+    return array
 
 
 def _set_parameters(target: Any, given: Mapping[str, Any], leave_out: frozenset[str] | set[str] = frozenset()) -> None:

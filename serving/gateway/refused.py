@@ -19,6 +19,10 @@ HTTP_STATUS = {
 }
 
 
+# letters of a refusal, which may quote what was sent: gRPC takes 8 KB of them, in which a letter may be 12 bytes
+LONGEST = 500
+
+
 class Refused(I2IError):
     """A request that goes no further.
 
@@ -28,7 +32,7 @@ class Refused(I2IError):
     """
 
     def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= LONGEST else f"{message[:LONGEST]}…")
         self.code = code
         self.retry_after_s = retry_after_s
 

@@ -297,8 +297,14 @@ def test_no_more_streams_than_agreed_are_open(triton: FakeTriton, monkeypatch: p
     for number in (1, 2, 2):
         triton.infer("cut-stream", frame, number=number, flags=START)
     refused(triton, "cut-stream", frame, "UNAVAILABLE", "2 streams are open", number=3, flags=START)
+    triton.infer("cut-stream", frame, number=3, flags=START | END)
     triton.infer("cut-stream", frame, number=1, flags=END)
     triton.infer("cut-stream", frame, number=3, flags=START)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + model.execution.idle_s + 0.1)
+    triton.infer("cut-stream", frame, number=3)
+    triton.infer("cut-stream", frame, number=4, flags=START)  # in place of 2, which was idle
+    refused(triton, "cut-stream", frame, "INVALID_ARG", "idle for too long", number=2)
 
 
 def encoded(picture: Image.Image, format: str, **options: Any) -> np.ndarray:
