@@ -62,7 +62,7 @@ class RpcInterface:
         ]
         server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers((_handlers(self),))
-        address = f"{host}:{port}"
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             if tls is None:
                 server.add_insecure_port(address)
@@ -175,21 +175,29 @@ class RpcInterface:
     async def _stream(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         """Passes a stream of inference requests on; a request that is refused is answered in the stream."""
         answers: asyncio.Queue[bytes | Refused | None] = asyncio.Queue(maxsize=8)
+        in_flight = 0
 
         async def passed() -> AsyncIterator[bytes]:
+            nonlocal in_flight
             async for data in messages:
                 try:
                     self._gate.check(wire.read(data), _key(context))
+                    self._gate.enter()
                 except Refused as refused:
                     self._gate.count(refused)
                     await answers.put(_stream_error(data, refused))
                 else:
+                    in_flight += 1
                     yield data
 
         async def receive() -> None:
+            nonlocal in_flight
             try:
                 stream = self._upstream.stream("ModelStreamInfer", passed(), timeout=context.time_remaining())
                 async for answer in stream:
+                    if in_flight:
+                        in_flight -= 1
+                        self._gate.leave()
                     await answers.put(answer)
                 await answers.put(None)
             except Refused as refused:
@@ -204,6 +212,9 @@ class RpcInterface:
                 yield answer
         finally:
             receiver.cancel()
+            await asyncio.wait({receiver})
+            for _ in range(in_flight):
+                self._gate.leave()
 
 
 def _handlers(interface: RpcInterface) -> Any:

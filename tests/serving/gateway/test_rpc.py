@@ -165,6 +165,39 @@ def test_stream_answers_refusals_in_the_stream() -> None:
     run(test)
 
 
+def test_stream_is_bounded_too_and_leaves_nothing_in_flight() -> None:
+    async def test(gateway: Front, channel: Any) -> None:
+        gateway.server.seconds = 0.2
+        all_sent = asyncio.Event()
+
+        async def requests() -> AsyncIterator[Any]:
+            for _ in range(5):
+                yield infer_request()
+            all_sent.set()
+            await asyncio.sleep(5)
+
+        call = gateway.stub(channel).ModelStreamInfer(requests())
+        first = await call.read()
+        assert not first.error_message
+        await all_sent.wait()
+        call.cancel()
+        for _ in range(100):
+            if not gateway.gate.in_flight:
+                break
+            await asyncio.sleep(0.02)
+        assert gateway.gate.in_flight == 0
+        gateway.gate.enter()
+        gateway.gate.enter()
+
+        async def one() -> AsyncIterator[Any]:
+            yield infer_request()
+
+        (answer,) = [answer async for answer in gateway.stub(channel).ModelStreamInfer(one())]
+        assert "2 requests are in flight" in answer.error_message
+
+    run(test, max_in_flight=2)
+
+
 def test_stream_of_a_server_that_goes_ends_with_its_code() -> None:
     async def test(gateway: Front, channel: Any) -> None:
         import grpc
@@ -188,6 +221,25 @@ def test_port_in_use_is_a_sentence() -> None:
         second = RpcInterface(gateway.gate, upstream, gateway.health)
         with pytest.raises(I2IError, match="in use or cannot be opened; choose one with --grpc"):
             await second.start("127.0.0.1", int(gateway.grpc.rpartition(":")[2]), None)
+
+    run(test)
+
+
+def test_addresses_of_ipv6_are_taken() -> None:
+    async def test(gateway: Front, channel: Any) -> None:
+        import socket
+
+        from i2i_rt.serving.gateway.rpc import RpcInterface
+        from tests.serving.conftest import free_ports
+
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        upstream: Any = gateway.server
+        second = RpcInterface(gateway.gate, upstream, gateway.health)
+        await second.start("::1", free_ports(1)[0], None)
+        await second.stop(0)
 
     run(test)
 
