@@ -198,11 +198,9 @@ class TritonServer:
 
     def stop(self) -> int:
         """Lets requests that were accepted finish, then ends the server; gives its exit code."""
-        if self.exit_code is None:
-            self._guard.send_signal(signal.SIGTERM)
-        code = self._guard.wait()
         assert self._guard.stdin is not None
-        self._guard.stdin.close()
+        self._guard.stdin.close()  # which the guard sees however early it is
+        code = self._guard.wait()
         self._last_log = self.log()
         self._log.close()
         return code

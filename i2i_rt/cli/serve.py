@@ -100,12 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
         # before there is a loop to be told: the folder is removed all the same
         before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         stack.callback(signal.signal, signal.SIGTERM, before)
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="i2i_rt-models-"))
         started = time.monotonic()
         with progress.status("writing the models") as status:
             if arguments.repository is not None:
                 repository = Repository.open(arguments.repository)
             else:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="i2i_rt-models-"))
                 repository = _write(arguments, Path(folder) / "repository")
             status.update(f"starting {len(repository.models)} models in {installation.where}")
 

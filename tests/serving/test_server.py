@@ -72,6 +72,16 @@ def test_killed_server_leaves_nothing(installation: Installation, tmp_path: Path
 
 
 @pytest.mark.serving
+def test_server_that_is_stopped_at_once_leaves_nothing(installation: Installation, tmp_path: Path) -> None:
+    write_model(tmp_path, "identity")
+    for wait_s in (0.0, 0.02, 0.05, 0.1, 0.2):
+        server = TritonServer(tmp_path, installation=installation)
+        time.sleep(wait_s)
+        server.stop()
+        assert not regions(server) and not server.folder.exists()
+
+
+@pytest.mark.serving
 def test_server_goes_with_its_starter(installation: Installation, tmp_path: Path) -> None:
     write_model(tmp_path, "identity")
     code = (
