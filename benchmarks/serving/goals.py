@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from i2i_rt.benchmarks.serving.bench import GRPC, IN_PROCESS, SHARED
-from i2i_rt.benchmarks.serving.load import OK
+from i2i_rt.benchmarks.serving.load import OK, REFUSED
 from i2i_rt.benchmarks.serving.mixed import Outcome
 from i2i_rt.benchmarks.serving.report import CostRow, LoadRow
 
@@ -66,7 +66,7 @@ def load_goals(rows: Sequence[LoadRow], saturated_per_s: float) -> Iterator[Goal
             )  # fmt: skip
             if load.refused is not None:
                 found = f"{load.refused.p99_ms:.1f} ms p99, {load.refused.max_ms:.0f} ms at most, {dict(load.codes)}"
-                reached = load.refused.p99_ms < REFUSED_MS and set(load.codes) <= {OK, "UNAVAILABLE"}
+                reached = load.refused.p99_ms < REFUSED_MS and set(load.codes) <= {OK, REFUSED}
                 yield Goal(
                     f"{row.model}, at 200 %: refused with UNAVAILABLE, in less than {REFUSED_MS:g} ms", found, reached
                 )

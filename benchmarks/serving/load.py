@@ -16,7 +16,8 @@ import numpy as np
 
 # Asks once and gives gRPC's name of the code; WRONG for an answer that is not what it must be.
 Call = Callable[[], Awaitable[str]]
-OK, WRONG = "OK", "WRONG"
+OK, WRONG, REFUSED = "OK", "WRONG", "UNAVAILABLE"
+PAUSE_S = 0.1  # of who was refused in a closed loop: to ask again at once would only keep the server from its work
 LATEST_MS = 10.0  # p99 of the sender's own lateness; a run beyond it is void
 
 
@@ -120,7 +121,10 @@ def one_by_one(due: Sequence[float], service_s: float) -> list[float]:
 
 
 async def closed_loop(calls: Iterator[Call], *, concurrency: int, seconds: float = float("inf")) -> list[Sample]:
-    """Keeps `concurrency` requests in flight until the calls or the seconds have run out."""
+    """Keeps `concurrency` requests in flight until the calls or the seconds have run out.
+
+    One that the server has no room for is followed by a pause.
+    """
     start, samples = time.perf_counter(), list[Sample]()
 
     async def ask() -> None:
@@ -130,6 +134,8 @@ async def closed_loop(calls: Iterator[Call], *, concurrency: int, seconds: float
                 break
             code = await call()
             samples.append(Sample(sent, sent, time.perf_counter() - start, code))
+            if code == REFUSED:
+                await asyncio.sleep(PAUSE_S)
 
     await asyncio.gather(*(ask() for _ in range(concurrency)))
     return samples

@@ -4,12 +4,14 @@ import asyncio
 import hmac
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from i2i_rt.errors import I2IError, closest
 from i2i_rt.serving.datatypes import DTYPES
+from i2i_rt.serving.gateway.pace import Pace
 from i2i_rt.serving.gateway.refused import Refused
 from i2i_rt.serving.gateway.wire import Infer
 from i2i_rt.serving.health import Health
@@ -33,6 +35,7 @@ class Gate:
         self._health = health
         self.models = {model.name: model for model in models}
         self.in_flight = 0
+        self._paces = {model.name: Pace(model.name) for model in models}
         self.refused: dict[str, int] = {}
         self._key = key.encode()
         self._max_in_flight = max_in_flight
@@ -52,18 +55,22 @@ class Gate:
             raise Refused("NOT_FOUND", f"there is no model {name!r}; {closest(name, self.models)}")
         return self.models[name]
 
-    def enter(self) -> None:
-        """Counts a request in; `leave` counts it out.
+    @contextmanager
+    def request(self, model: str) -> Iterator[None]:
+        """Counts a request for a model while it is in flight.
 
         Raises:
-            Refused: UNAVAILABLE where too many are in flight.
+            Refused: UNAVAILABLE where too many are in flight, or it would have to wait for too long.
         """
         if self.in_flight >= self._max_in_flight:
             raise Refused("UNAVAILABLE", f"{self.in_flight} requests are in flight, which is the most", retry_after_s=1)
-        self.in_flight += 1
-
-    def leave(self) -> None:
-        self.in_flight -= 1
+        with self._paces[model].request():
+            self.in_flight += 1
+            try:
+                yield
+                self._health.models[model].seen()
+            finally:
+                self.in_flight -= 1
 
     async def until_empty(self, timeout_s: float) -> None:
         """Waits until no request is in flight, but not for longer than a time."""

@@ -215,12 +215,8 @@ class HttpInterface:
 
         sizes = tuple(map(len, question.raw_input_contents))
         model = self._gate.check(wire.Infer(question, sizes), _key(request)).name
-        self._gate.enter()
-        try:
+        with self._gate.request(model):
             answer = await self._upstream.call("ModelInfer", question.SerializeToString(), model=model)
-        finally:
-            self._gate.leave()
-        self._health.models[model].seen()
         return ModelInferResponse.FromString(answer)
 
     async def _asked(self, method: str, question: Any, kind: Any) -> Any:

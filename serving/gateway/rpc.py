@@ -109,12 +109,8 @@ class RpcInterface:
 
     async def _answer(self, data: bytes, context: Any) -> bytes:
         model = self._gate.check(wire.read(data), _key(context)).name
-        self._gate.enter()
-        try:
+        with self._gate.request(model):
             answer = await self._upstream.call("ModelInfer", data, timeout=context.time_remaining(), model=model)
-        finally:
-            self._gate.leave()
-        self._health.models[model].seen()
         return answer
 
     async def _abort(self, context: Any, refused: Refused) -> None:

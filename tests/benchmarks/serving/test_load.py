@@ -54,6 +54,11 @@ def test_closed_loop_ends_with_its_calls() -> None:
     assert [sample.code for sample in samples] == ["OK"] * 7
 
 
+def test_closed_loop_leaves_a_server_alone_that_has_no_room() -> None:
+    samples = asyncio.run(closed_loop(always(answering(0, "UNAVAILABLE")), concurrency=1, seconds=0.25))
+    assert 1 <= len(samples) <= 3
+
+
 def test_open_loop_sends_while_others_are_in_flight() -> None:
     call = Counted()
     samples = asyncio.run(open_loop(always(call), [0.0, 0.0, 0.0, 0.0]))

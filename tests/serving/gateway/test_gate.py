@@ -136,13 +136,25 @@ def test_model_that_is_not_good_is_unavailable(gate: Gate) -> None:
 
 
 def test_only_so_many_are_in_flight(gate: Gate) -> None:
-    gate.enter()
-    gate.enter()
-    with pytest.raises(Refused, match="2 requests are in flight") as caught:
-        gate.enter()
-    assert caught.value.code == "UNAVAILABLE" and gate.in_flight == 2
-    gate.leave()
-    gate.enter()
+    with gate.request("m-image"):
+        with gate.request("m-translate"):
+            with pytest.raises(Refused, match="2 requests are in flight") as caught, gate.request("m-image"):
+                raise AssertionError("one too many was let in")
+            assert caught.value.code == "UNAVAILABLE" and gate.in_flight == 2
+        with gate.request("m-image"):
+            assert gate.in_flight == 2
+    assert gate.in_flight == 0
+
+
+def test_answered_requests_are_signs_of_life_and_others_are_none(gate: Gate) -> None:
+    health = gate._health.models["m-image"]
+    before = health.answered
+    with pytest.raises(Refused, match="full"), gate.request("m-image"):
+        raise Refused("UNAVAILABLE", "full")
+    assert gate.in_flight == 0 and health.answered == before
+    with gate.request("m-image"):
+        pass
+    assert health.answered > before
 
 
 def test_largest_messages_are_those_of_the_limits() -> None:
