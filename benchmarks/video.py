@@ -123,7 +123,7 @@ def measure(
                     pipelines.append(_pipeline(translator, clip, folder / "result.mp4", options, intake))
                 else:
                     bare.append(_bare(translator, pictures, len(pipelines[0].times)))
-            session = translator.session
+            session, in_turn = translator.session, translator.session.workers is None
     rows = tuple(
         _row(f"{label} {session.backend}", session.precision, size, passes)
         for label, passes in (("pipeline,", pipelines), ("bare model,", bare))
@@ -131,7 +131,7 @@ def measure(
     rule = f"quick, once through {source}" if quick else f"twice through {source}"
     rule += f" at {size[0]}x{size[1]}{', the only size of the model' if fixed else ''}, alternating"
     title = f"Video through {bundle.path.resolve().name} ({bundle.system})"
-    return Report(title, rule, stamp, rows, _figures(pipelines, bare))
+    return Report(title, rule, stamp, rows, _figures(pipelines, bare, in_turn=in_turn))
 
 
 def _pipeline(translator: Translator, clip: Path, output: Path, options: VideoOptions, intake: Intake) -> _Pass:
@@ -157,7 +157,7 @@ def _row(name: str, precision: str, size: Size, passes: list[_Pass]) -> Row:
     return Row("video", name, precision, *size, batch=1, timing=timing, images_per_s=frames / seconds)
 
 
-def _figures(pipelines: list[_Pass], bare: list[_Pass]) -> dict[str, float | str]:
+def _figures(pipelines: list[_Pass], bare: list[_Pass], *, in_turn: bool) -> dict[str, float | str]:
     seconds, bare_s = (sum(one.seconds for one in passes) for passes in (pipelines, bare))
     ratio = seconds / bare_s
     growth = pipelines[0].growth_mib()
@@ -173,6 +173,8 @@ def _figures(pipelines: list[_Pass], bare: list[_Pass]) -> dict[str, float | str
     if ratio < 1:
         figures["a ratio below 1"] = (
             "other work on this machine disturbed the bare model: measure again when it is quiet"
+            if in_turn
+            else "the bare model waits for each frame; the pipeline has several at the server at once"
         )
     if frames > SETTLED_FRAME and current_memory_mib() is not None:
         figures[f"memory growth after frame {SETTLED_FRAME}, MiB"] = growth

@@ -10,10 +10,13 @@ from i2i_rt.bundle import Bundle
 from i2i_rt.errors import UnsupportedError
 from i2i_rt.runtime.backends import REMOTE, Choice
 from i2i_rt.runtime.session import Session
-from i2i_rt.serving.client import Client, Stream
+from i2i_rt.serving.client import Client, Retry, Stream
 from i2i_rt.serving.served import ServedModel
 
 STATISTICS = "translate_stabilized"
+# A video waits for a server that is busy, or restarts, rather than fail.
+DEADLINE_S = 120.0
+MOST_ATTEMPTS = 1000
 IN_FLIGHT = 4  # requests at once: while the server computes one, others are on their way
 
 
@@ -63,7 +66,7 @@ class TritonSession(Session):
     """The stages that a server has of a bundle. Several threads may run it."""
 
     def __init__(self, bundle: Bundle, server: str) -> None:
-        self._client = Client(server)
+        self._client = Client(server, deadline_s=DEADLINE_S, retry=Retry(overloaded=MOST_ATTEMPTS))
         try:
             found = find_served(self._client, bundle)
             models = [served for served in self._client.models() if served.bundle == found.bundle]
