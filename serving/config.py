@@ -74,11 +74,19 @@ def add_instances(config: Any, count: int = 1, *, kind: str = "KIND_CPU") -> Non
     config.instance_group.add(count=count, kind=kind)
 
 
-def add_dynamic_batching(config: Any, queue: Queue, *, delay_us: int = 0, preferred: tuple[int, ...] = ()) -> None:
-    """Lets the server join requests that wait, and refuse those that would wait for too long."""
+def add_dynamic_batching(
+    config: Any, queue: Queue | None, *, delay_us: int = 0, preferred: tuple[int, ...] = ()
+) -> None:
+    """Lets the server join requests that wait, and, with a queue, refuse those that would wait for too long.
+
+    A queue costs the server its second place for a batch. A model with one instance then sleeps through requests that
+    come while it still puts the last answer away, each time for 500 ms: it needs two instances, or no queue.
+    """
     batching = config.dynamic_batching
     batching.max_queue_delay_microseconds = delay_us
     batching.preferred_batch_size.extend(preferred)
+    if queue is None:
+        return
     policy = batching.default_queue_policy
     policy.timeout_action = policy.REJECT
     policy.default_timeout_microseconds = round(queue.timeout_s * 1e6)

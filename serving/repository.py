@@ -19,7 +19,6 @@ from i2i_rt.serving import execution
 from i2i_rt.serving.code import write_code
 from i2i_rt.serving.config import (
     FILE,
-    Queue,
     add_dynamic_batching,
     add_instances,
     add_sequences,
@@ -214,7 +213,7 @@ def _write_model(folder: Path, served: ServedModel, run: Execution, bundle: Bund
     if served.kind == "stream":
         add_sequences(config, idle_s=run.idle_s, sequences=SEQUENCES)
     else:
-        add_dynamic_batching(config, Queue())
+        add_dynamic_batching(config, None)  # the gateway refuses what is too much
     if served.kind == "stage":
         add_warm_up(config, target, "golden", main_case(bundle).inputs)
     write_config(target, config)
