@@ -1,7 +1,8 @@
 """What is known of the server and its models, by those who ask them: the truth behind every answer about health."""
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -50,6 +51,7 @@ class Health:
         is_up: whether there is a server that takes requests; `went_up` and `went_down` set it.
         is_draining: whether the end has begun: no new request is taken.
         restarts: how often the server was started again.
+        judge: sends the canaries of models, by their names, and returns when they have come back.
         suspect: is called where a model's answer looks like its end; its canary is then sent at once.
     """
 
@@ -58,6 +60,7 @@ class Health:
     down_since: float | None = None  # on the monotonic clock; None while it is up, and before it first was
     is_draining: bool = False
     restarts: int = 0
+    judge: Callable[[Iterable[str]], Awaitable[None]] = field(default=lambda names: asyncio.sleep(0))
     suspect: Callable[[str], None] = field(default=lambda model: None)
 
     @classmethod

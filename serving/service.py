@@ -17,6 +17,7 @@ from i2i_rt.serving.gateway.metrics import MetricsInterface
 from i2i_rt.serving.gateway.rpc import RpcInterface
 from i2i_rt.serving.gateway.tls import Tls
 from i2i_rt.serving.gateway.upstream import Upstream
+from i2i_rt.serving.gateway.versions import Versions
 from i2i_rt.serving.golden import Canary, canary_of
 from i2i_rt.serving.health import Health
 from i2i_rt.serving.installation import Installation
@@ -99,8 +100,9 @@ class Service:
         options = self._options
         key = options.key or secrets.token_urlsafe(32)
         gate = Gate(self._models, self._health, key, max_in_flight=options.max_in_flight)
-        rpc = RpcInterface(gate, self._upstream, self._health)
-        http = HttpInterface(gate, self._upstream, self._health)
+        versions = Versions(gate, self._upstream, self._health)
+        rpc = RpcInterface(gate, self._upstream, self._health, versions)
+        http = HttpInterface(gate, self._upstream, self._health, versions)
         metrics = MetricsInterface(gate, self._health, self._metrics_socket)
         work: asyncio.Task[None] | None = None
         try:

@@ -7,7 +7,7 @@ server. No request is passed to a model before its canary came back right.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from i2i_rt.errors import I2IError
@@ -74,7 +74,9 @@ class Supervisor:
         # when each model that was found busy was first asked in vain
         self._busy_since: dict[str, float] = {}
         self._wake = {name: asyncio.Event() for name in self._canaries}
-        health.suspect = self._suspect
+        # cleared by who waits for a canary, and set by the first one that was sent after that
+        self._judged = {name: asyncio.Event() for name in self._canaries}
+        health.suspect, health.judge = self._suspect, self._judge_now
 
     @property
     def server(self) -> TritonServer | None:
@@ -125,6 +127,16 @@ class Supervisor:
         if name in self._wake:
             self._wake[name].set()
 
+    async def _judge_now(self, names: Iterable[str]) -> None:
+        if not self._health.takes_requests:
+            return  # all models are judged when the server is back
+        known = [name for name in names if name in self._canaries]
+        for name in known:
+            self._judged[name].clear()
+            self._wake[name].set()
+        for name in known:
+            await self._judged[name].wait()
+
     async def _launch(self) -> None:
         for model in self._health.models.values():
             model.state, model.reason = "waiting", "it has not answered yet"
@@ -140,6 +152,8 @@ class Supervisor:
     async def _take_down(self) -> None:
         if self._health.is_up:
             self._health.went_down()
+        for judged in self._judged.values():  # who waits learns from the server's state
+            judged.set()
         # its requests cannot be waited for: those of an ended model never end
         await self._end(at_once=True)
 
@@ -189,8 +203,10 @@ class Supervisor:
                 await asyncio.wait_for(wake.wait(), wait_s)
             wake.clear()
             model = self._health.models[name]
-            was_good = model.state == "good"
+            was_good, is_awaited = model.state == "good", not self._judged[name].is_set()
             is_busy = await self._judge(name)
+            if is_awaited:
+                self._judged[name].set()
             if was_good and model.state == "bad":
                 return f"{name}: {model.reason}"
             # how long a model takes that is busy says nothing of it, and whether it hangs must be known soon

@@ -128,10 +128,15 @@ class Gate:
                 )
         if next(sizes, None) is not None:
             raise Refused("INVALID_ARGUMENT", f"{model.name}: there are more tensors than inputs")
-        self._require_ready(model.name)
+        self.require_ready(model.name)
         return model
 
-    def _require_ready(self, name: str) -> None:
+    def require_ready(self, name: str) -> None:
+        """Checks that a model answers right, as far as is known.
+
+        Raises:
+            Refused: UNAVAILABLE.
+        """
         health = self._health
         if not health.takes_requests:
             what = "is stopping" if health.is_draining else "restarts"

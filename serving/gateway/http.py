@@ -19,6 +19,7 @@ from i2i_rt.serving.gateway.gate import Gate
 from i2i_rt.serving.gateway.refused import Refused
 from i2i_rt.serving.gateway.tls import Tls
 from i2i_rt.serving.gateway.upstream import Upstream
+from i2i_rt.serving.gateway.versions import Versions
 from i2i_rt.serving.health import Health
 
 BODY_S = 30.0  # for a request's body to arrive
@@ -33,8 +34,8 @@ Handler = Callable[["HttpInterface", Any], Awaitable[Any]]
 class HttpInterface:
     """Answers over HTTP as `RpcInterface` does over gRPC."""
 
-    def __init__(self, gate: Gate, upstream: Upstream, health: Health) -> None:
-        self._gate, self._upstream, self._health = gate, upstream, health
+    def __init__(self, gate: Gate, upstream: Upstream, health: Health, versions: Versions) -> None:
+        self._gate, self._upstream, self._health, self._versions = gate, upstream, health, versions
         self._runner: Any = None
 
     async def start(self, host: str, port: int, tls: Tls | None) -> None:
@@ -142,8 +143,9 @@ class HttpInterface:
         from tritonclient.grpc import service_pb2 as pb
 
         self._require_key(request, "loading models")
-        question = pb.RepositoryModelLoadRequest(model_name=request.match_info["model"])
-        return await self._asked("RepositoryModelLoad", question, pb.RepositoryModelLoadResponse)
+        name = request.match_info["model"]
+        await self._versions.load(name, pb.RepositoryModelLoadRequest(model_name=name).SerializeToString())
+        return _json({})
 
     async def _unload(self, request: Any) -> Any:
         from tritonclient.grpc import service_pb2 as pb
@@ -217,6 +219,7 @@ class HttpInterface:
         model = self._gate.check(wire.Infer(question, sizes), _key(request)).name
         with self._gate.request(model):
             answer = await self._upstream.call("ModelInfer", question.SerializeToString(), model=model)
+        await self._versions.release(model)
         return ModelInferResponse.FromString(answer)
 
     async def _asked(self, method: str, question: Any, kind: Any) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from i2i_rt.serving.gateway.gate import Gate
 from i2i_rt.serving.gateway.refused import Refused
 from i2i_rt.serving.gateway.tls import Tls
 from i2i_rt.serving.gateway.upstream import SERVICE, Upstream
+from i2i_rt.serving.gateway.versions import Versions
 from i2i_rt.serving.health import Health
 
 OPEN = {"ServerMetadata", "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex"}
@@ -38,8 +40,8 @@ Unary = Callable[[bytes, Any], Awaitable[bytes]]
 class RpcInterface:
     """Answers health itself; checks inference and passes it on; asks for the key where it is needed."""
 
-    def __init__(self, gate: Gate, upstream: Upstream, health: Health) -> None:
-        self._gate, self._upstream, self._health = gate, upstream, health
+    def __init__(self, gate: Gate, upstream: Upstream, health: Health, versions: Versions) -> None:
+        self._gate, self._upstream, self._health, self._versions = gate, upstream, health, versions
         self._server: Any = None
 
     async def start(self, host: str, port: int, tls: Tls | None) -> None:
@@ -111,6 +113,7 @@ class RpcInterface:
         model = self._gate.check(wire.read(data), _key(context)).name
         with self._gate.request(model):
             answer = await self._upstream.call("ModelInfer", data, timeout=context.time_remaining(), model=model)
+        await self._versions.release(model)
         return answer
 
     async def _abort(self, context: Any, refused: Refused) -> None:
@@ -138,6 +141,8 @@ class RpcInterface:
             try:
                 if name in CLOSED:
                     self._gate.require_key(_key(context), CLOSED[name])
+                if name == "RepositoryModelLoad":
+                    return await self._versions.load(_loaded(data), data)
                 return await self._upstream.call(name, data, timeout=context.time_remaining())
             except Refused as refused:
                 await self._abort(context, refused)
@@ -171,29 +176,29 @@ class RpcInterface:
     async def _stream(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         """Passes a stream of inference requests on; a request that is refused is answered in the stream."""
         answers: asyncio.Queue[bytes | Refused | None] = asyncio.Queue(maxsize=8)
-        in_flight = 0
+        in_flight: deque[contextlib.ExitStack] = deque()
 
         async def passed() -> AsyncIterator[bytes]:
-            nonlocal in_flight
             async for data in messages:
+                entered = contextlib.ExitStack()
                 try:
-                    self._gate.check(wire.read(data), _key(context))
-                    self._gate.enter()
+                    model = self._gate.check(wire.read(data), _key(context)).name
+                    entered.enter_context(self._gate.request(model))
                 except Refused as refused:
                     self._gate.count(refused)
                     await answers.put(_stream_error(data, refused))
                 else:
-                    in_flight += 1
+                    in_flight.append(entered)
                     yield data
 
         async def receive() -> None:
-            nonlocal in_flight
             try:
                 stream = self._upstream.stream("ModelStreamInfer", passed(), timeout=context.time_remaining())
                 async for answer in stream:
                     if in_flight:
-                        in_flight -= 1
-                        self._gate.leave()
+                        in_flight.popleft().close()
+                    if self._versions.are_loading:
+                        await self._versions.release(_answered(answer))
                     await answers.put(answer)
                 await answers.put(None)
             except Refused as refused:
@@ -209,8 +214,10 @@ class RpcInterface:
         finally:
             receiver.cancel()
             await asyncio.wait({receiver})
-            for _ in range(in_flight):
-                self._gate.leave()
+            never = asyncio.CancelledError()  # what was never answered says nothing of its model
+            for entered in in_flight:
+                with contextlib.suppress(asyncio.CancelledError):
+                    entered.__exit__(type(never), never, None)
 
 
 def _handlers(interface: RpcInterface) -> Any:
@@ -253,3 +260,27 @@ def _stream_error(data: bytes, refused: Refused) -> bytes:
     with contextlib.suppress(Refused):
         answer.infer_response.id = wire.read(data).head.id
     return _bytes(answer)
+
+
+def _loaded(data: bytes) -> str:
+    """Gives the name in a request to load a model.
+
+    Raises:
+        Refused: where it is none.
+    """
+    from google.protobuf.message import DecodeError
+    from tritonclient.grpc.service_pb2 import RepositoryModelLoadRequest
+
+    try:
+        name: str = RepositoryModelLoadRequest.FromString(data).model_name
+    except DecodeError as error:
+        raise Refused("INVALID_ARGUMENT", "the request cannot be read") from error
+    return name
+
+
+def _answered(data: bytes) -> str:
+    """Gives the model of an answer in a stream."""
+    from tritonclient.grpc.service_pb2 import ModelStreamInferResponse
+
+    name: str = ModelStreamInferResponse.FromString(data).infer_response.model_name
+    return name

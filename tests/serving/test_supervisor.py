@@ -39,6 +39,7 @@ class World:
     cannot_start: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     cures: bool = True
+    seconds: float = 0.0
 
     def start(self) -> Any:
         if self.started and self.cures:
@@ -49,6 +50,7 @@ class World:
     async def call(self, method: str, data: bytes, *, timeout: float | None = None, model: str = "") -> bytes:
         from tritonclient.grpc import service_pb2 as pb
 
+        await asyncio.sleep(self.seconds)
         name = pb.ModelInferRequest.FromString(data).model_name
         if name in self.failures:
             raise self.failures[name]
@@ -302,6 +304,40 @@ def test_suspicion_sends_the_canary_at_once() -> None:
             health.suspect(A)
             health.suspect("of no model of ours")
             await until(lambda: health.models[A].canaries == sent + 1)
+
+    run(test)
+
+
+def test_canaries_are_awaited_that_were_sent_after_the_question() -> None:
+    async def test(world: World) -> None:
+        async with watched(world) as (supervisor, health):
+            supervisor._interval_s = 60.0
+            await asyncio.sleep(0.2)
+            sent = health.models[A].canaries
+            await asyncio.wait_for(health.judge([A, "of no model of ours"]), 5)
+            assert health.models[A].canaries == sent + 1
+            world.pixels[A] = 255 - RIGHT
+            await asyncio.wait_for(health.judge([A, B]), 5)
+            assert not health.is_model_ready(A)
+            await until(lambda: health.is_ready)
+
+    run(test)
+
+
+def test_nobody_waits_for_canaries_of_a_server_that_restarts() -> None:
+    async def test(world: World) -> None:
+        async with watched(world) as (supervisor, health):
+            supervisor._interval_s = 60.0
+            world.seconds = 60.0
+            waiting = asyncio.create_task(health.judge([A]))
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            ended: Any = world.started[0]
+            ended.exit_code = 137
+            await asyncio.wait_for(waiting, 5)
+            assert not health.takes_requests
+            await asyncio.wait_for(health.judge([A]), 5)
+            world.seconds = 0.0
 
     run(test)
 

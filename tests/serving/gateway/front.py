@@ -15,6 +15,7 @@ from i2i_rt.serving.gateway.metrics import MetricsInterface
 from i2i_rt.serving.gateway.refused import Refused
 from i2i_rt.serving.gateway.rpc import RpcInterface
 from i2i_rt.serving.gateway.tls import Tls
+from i2i_rt.serving.gateway.versions import Versions
 from i2i_rt.serving.health import Health
 from i2i_rt.serving.limits import Limits
 from i2i_rt.serving.served import Kind, ServedModel
@@ -104,6 +105,7 @@ class Front:
     server: FakeServer
     gate: Gate
     health: Health
+    versions: Versions
     grpc: str
     http: str
     metrics: str
@@ -124,7 +126,8 @@ async def front(*, tls: Tls | None = None, max_in_flight: int = 8) -> AsyncItera
         one.good()
     gate = Gate(MODELS, health, KEY, max_in_flight=max_in_flight)
     upstream: Any = server
-    rpc, http = RpcInterface(gate, upstream, health), HttpInterface(gate, upstream, health)
+    versions = Versions(gate, upstream, health)
+    rpc, http = RpcInterface(gate, upstream, health, versions), HttpInterface(gate, upstream, health, versions)
     metrics = MetricsInterface(gate, health, lambda: Path("/nowhere"))
     ports = free_ports(3)
     try:
@@ -136,6 +139,7 @@ async def front(*, tls: Tls | None = None, max_in_flight: int = 8) -> AsyncItera
             server,
             gate,
             health,
+            versions,
             f"127.0.0.1:{ports[0]}",
             f"http{secure}://127.0.0.1:{ports[1]}",
             f"http://127.0.0.1:{ports[2]}/metrics",

@@ -285,7 +285,7 @@ def test_tracing_and_logging_are_not_there() -> None:
 def test_port_in_use_is_a_sentence() -> None:
     async def test(gateway: Front, session: Any) -> None:
         upstream: Any = gateway.server
-        second = http.HttpInterface(gateway.gate, upstream, gateway.health)
+        second = http.HttpInterface(gateway.gate, upstream, gateway.health, gateway.versions)
         with pytest.raises(I2IError, match="in use or cannot be opened; choose one with --http"):
             await second.start("127.0.0.1", int(gateway.http.rpartition(":")[2]), None)
 

@@ -186,13 +186,12 @@ def test_stream_is_bounded_too_and_leaves_nothing_in_flight() -> None:
                 break
             await asyncio.sleep(0.02)
         assert gateway.gate.in_flight == 0
-        gateway.gate.enter()
-        gateway.gate.enter()
 
         async def one() -> AsyncIterator[Any]:
             yield infer_request()
 
-        (answer,) = [answer async for answer in gateway.stub(channel).ModelStreamInfer(one())]
+        with gateway.gate.request("m-translate"), gateway.gate.request("m-image"):
+            (answer,) = [answer async for answer in gateway.stub(channel).ModelStreamInfer(one())]
         assert "2 requests are in flight" in answer.error_message
 
     run(test, max_in_flight=2)
@@ -218,7 +217,7 @@ def test_port_in_use_is_a_sentence() -> None:
         from i2i_rt.serving.gateway.rpc import RpcInterface
 
         upstream: Any = gateway.server
-        second = RpcInterface(gateway.gate, upstream, gateway.health)
+        second = RpcInterface(gateway.gate, upstream, gateway.health, gateway.versions)
         with pytest.raises(I2IError, match="in use or cannot be opened; choose one with --grpc"):
             await second.start("127.0.0.1", int(gateway.grpc.rpartition(":")[2]), None)
 
@@ -237,7 +236,7 @@ def test_addresses_of_ipv6_are_taken() -> None:
         except OSError:
             pytest.skip("this machine has no IPv6")
         upstream: Any = gateway.server
-        second = RpcInterface(gateway.gate, upstream, gateway.health)
+        second = RpcInterface(gateway.gate, upstream, gateway.health, gateway.versions)
         await second.start("::1", free_ports(1)[0], None)
         await second.stop(0)
 
