@@ -15,6 +15,7 @@ from pathlib import Path
 from i2i_rt.bundle import Bundle
 from i2i_rt.errors import BundleError, I2IError
 from i2i_rt.runtime import backends
+from i2i_rt.runtime.backends import BACKENDS
 from i2i_rt.serving import execution
 from i2i_rt.serving.code import write_code
 from i2i_rt.serving.config import (
@@ -213,7 +214,10 @@ def _write_model(folder: Path, served: ServedModel, run: Execution, bundle: Bund
     if served.kind == "stream":
         add_sequences(config, idle_s=run.idle_s, sequences=SEQUENCES)
     else:
-        add_dynamic_batching(config, None)  # the gateway refuses what is too much
+        # a CPU computes one request after the other: joined, the first would wait for the answer to the last
+        alone = config.max_batch_size > 0 and BACKENDS[run.backend].device == "cpu"
+        # the gateway refuses what is too much
+        add_dynamic_batching(config, None, preferred=(1,) if alone else ())
     if served.kind == "stage":
         add_warm_up(config, target, "golden", main_case(bundle).inputs)
     write_config(target, config)

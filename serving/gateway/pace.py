@@ -1,7 +1,7 @@
 """How fast a model answers, and whether a further request would wait for longer than anybody should.
 
-The server's own queue is a number of requests: of a fast model it holds a moment's work, of a slow one so much that
-most of it is thrown away when its time is up. What cannot be done soon is refused at once instead.
+A number of requests in flight is a moment's work of a fast model, and far too much of a slow one. What cannot be done
+soon is refused at once instead.
 """
 
 import time
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from i2i_rt.serving.gateway.refused import Refused
 
-LONGEST_S = 4.0  # that a request may be expected to take; what the server lets wait for 5 s, it throws away
+LONGEST_S = 4.0  # that a request may be expected to take
 LEAST = 4  # requests that are always let in: a video alone has so many in flight
 WEIGHT = 0.2  # of the newest answer in the mean
 

@@ -44,6 +44,7 @@ def test_config_has_the_servers_settings(exported: Bundle, tmp_path: Path) -> No
     assert config.max_batch_size == LIMITS.batch
     assert list(config.input[0].dims) == [-1, -1, 3]
     assert config.HasField("dynamic_batching") and not config.dynamic_batching.HasField("default_queue_policy")
+    assert list(config.dynamic_batching.preferred_batch_size) == [1]  # on a CPU
     warm_up = config.model_warmup[0].inputs["frames"]
     content = (folder / "warmup" / warm_up.input_data_file).read_bytes()
     assert len(content) == warm_up.dims[0] * warm_up.dims[1] * 3 and len(set(content)) > 100
