@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import i2i_rt.runtime.openvino  # noqa: F401 - before OpenVINO: it then reports nothing over the network
 from i2i_rt.export.fused_nodes import inlined
 
 CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData")

@@ -168,3 +168,13 @@ def test_one_core_of_openvino_serves_all() -> None:
     users = [path for folder in (*FOLDERS, "tests") for path in (ROOT / folder).rglob("*.py")]
     made = [path.name for path in users if "openvino" + ".Core()" in path.read_text()]
     assert made == ["openvino.py"]
+
+
+@pytest.mark.parametrize("module", ["runtime.openvino", "export.openvino"])
+def test_openvino_reports_nothing_over_the_network(module: str) -> None:
+    pytest.importorskip("openvino")
+    run_python(
+        f"import i2i_rt.{module}, openvino\n"
+        "from openvino.tools.ovc import telemetry_utils\n"
+        "assert telemetry_utils.tm.__name__.endswith('telemetry_stub'), telemetry_utils.tm"
+    )

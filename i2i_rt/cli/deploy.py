@@ -55,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--namespace", default=Settings.namespace, help="of Kubernetes (default: default)")
     parser.add_argument("--replicas", default="2..8", metavar="LEAST..GREATEST", help="pods (default: 2..8)")
-    parser.add_argument(
-        "--instances", type=positive, default=Settings.instances, help="copies of each network (default: 1)"
-    )
+    parser.add_argument("--instances", type=positive, help="copies of each network (default: 2 on a GPU, 1 on a CPU)")
     parser.add_argument("--cpus", type=positive, default=Settings.cpus, help="cores of a container (default: 4)")
     limits = parser.add_argument_group("what requests are refused")
     limits.add_argument("--max-side", type=positive, default=Limits.side, help="pixels (default: 4096)")
@@ -83,12 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
     if len(bundles) != len(arguments.bundles):
         raise I2IError("two bundles have one name; rename a folder")
     name = arguments.name or safe_name(next(iter(bundles))).lower().replace("_", "-")
+    device = arguments.device or ("cpu" if arguments.target == "triton-cpu" else "gpu")
     settings = Settings(
         name=name,
         target=arguments.target,
-        device=arguments.device or ("cpu" if arguments.target == "triton-cpu" else "gpu"),
+        device=device,
         limits=Limits(arguments.max_side, arguments.max_pixels, arguments.max_batch),
-        instances=arguments.instances,
+        instances=arguments.instances or (2 if device == "gpu" else 1),
         cpus=arguments.cpus,
         replicas=_replicas(arguments.replicas),
         release=arguments.release,

@@ -1,6 +1,7 @@
 """Runs the OpenVINO artifact on the CPU: in float32, in 8 bits, or in bfloat16 where the processor has it."""
 
 import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from i2i_rt.errors import BundleError
 from i2i_rt.runtime.backends import Choice, first_stages, is_usable, required_artifact
 from i2i_rt.runtime.session import Session
 from i2i_rt.spec import StageSpec, TensorSpec
+
+# OpenVINO reports over the network that it is imported and what it converts, unless this module is missing
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # that is how a module is made missing
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # the shapes of inputs by name; -1 for an axis of any length
 KEPT_SIZES = 2  # each has its own copy of the weights, rearranged

@@ -50,6 +50,11 @@ def _batching_faults(config: Any) -> Iterator[str]:
     for size in batching.preferred_batch_size:
         if not 1 <= size <= config.max_batch_size:
             yield f"the preferred batch {size} is above max_batch_size {config.max_batch_size}"
+    has_queue, instances = batching.HasField("default_queue_policy"), sum(g.count for g in config.instance_group)
+    if instances == 1 and has_queue:
+        yield "it has a queue policy and one instance, which then sleeps through requests for 500 ms: take two"
+    if not has_queue and (instances == 1 or config.backend == "python"):
+        return  # the gateway bounds what waits
     policy = batching.default_queue_policy
     if not policy.max_queue_size:
         yield "its queue has no end: max_queue_size is missing"

@@ -156,7 +156,8 @@ class NativeModels:
         if config.platform != aot_inductor.PLATFORM:  # its backend has no queue
             preferred = tuple(size for size in PREFERRED if size <= config.max_batch_size)
             delay_us = DELAY_US[device] if config.max_batch_size else 0
-            add_dynamic_batching(config, QUEUES[device], delay_us=delay_us, preferred=preferred)
+            queue = QUEUES[device] if self.settings.instances > 1 else None
+            add_dynamic_batching(config, queue, delay_us=delay_us, preferred=preferred)
         if inputs:
             names = [tensor.name for tensor in config.input]  # those of a package are numbered
             arrays = [inputs[tensor.name] for tensor in served.spec.inputs]

@@ -25,7 +25,8 @@ class Settings:
         target: what is written.
         device: that the networks run on; of targets that name none, "gpu".
         limits: the largest request.
-        instances: copies of each network; of native models on one device, of python models processes.
+        instances: copies of each network; of native models on one device, of python models processes. The server's
+            queues, which end and time out, need two: with one, requests wait at the gateway.
         cpus: cores of a pod or container; on a CPU they are shared by the instances.
         replicas: the least and the greatest number of pods.
         release: of the server's image, year and month, such as "26.07".
@@ -37,7 +38,7 @@ class Settings:
     target: Target = "triton-gpu"
     device: Device = "gpu"
     limits: Limits = field(default_factory=Limits)
-    instances: int = 1
+    instances: int = 2
     cpus: int = 4
     replicas: tuple[int, int] = (2, 8)
     release: str = "26.07"

@@ -124,8 +124,9 @@ class Served:
     def start(cls, bundles: Sequence[Path], folder: Path, *options: str, ports: Sequence[int] = ()) -> "Served":
         """Starts it on free ports; it is ready later."""
         grpc, http, metrics = ports or free_ports(3)
-        words = [sys.executable, "-m", "i2i_rt", "serve", *map(str, bundles), "--backend", "onnxruntime"]
-        words += ["--threads", "1", "--grpc", str(grpc), "--http", str(http), "--metrics", str(metrics), *options]
+        words = [sys.executable, "-m", "i2i_rt", "serve", *map(str, bundles)]
+        words += ["--backend", "onnxruntime", "--threads", "1"] if bundles else []
+        words += ["--grpc", str(grpc), "--http", str(http), "--metrics", str(metrics), *options]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "XDG_RUNTIME_DIR": str(folder)}
         log = folder / f"serve-{grpc}.log"
         with log.open("wb") as stream:

@@ -72,6 +72,14 @@ def endless_queue(config: Any) -> None:
     config.dynamic_batching.default_queue_policy.max_queue_size = 0
 
 
+def one_instance_with_a_queue(config: Any) -> None:
+    config.instance_group[0].count = 1
+
+
+def no_queue(config: Any) -> None:
+    config.dynamic_batching.ClearField("default_queue_policy")
+
+
 def no_timeout(config: Any) -> None:
     config.dynamic_batching.default_queue_policy.default_timeout_microseconds = 0
 
@@ -244,6 +252,8 @@ CONFIG_FAULTS = [
     (ENGINE, no_instances, "has 0 instances"),
     (ENGINE, empty_axis, "each must be -1 or above 0"),
     (ENGINE, endless_queue, "its queue has no end"),
+    (ENGINE, no_queue, "its queue has no end"),
+    (ENGINE, one_instance_with_a_queue, "sleeps through requests"),
     (ENGINE, no_timeout, "are not refused"),
     (ENGINE, late_is_delayed, "are not refused"),
     (ENGINE, preferred_too_large, "the preferred batch 64 is above max_batch_size 4"),
