@@ -18,7 +18,7 @@ from i2i_rt.benchmarks.inputs import sample_inputs
 from i2i_rt.benchmarks.measure import Rule
 from i2i_rt.benchmarks.serving import costs, perf_analyzer
 from i2i_rt.benchmarks.serving.costs import Way
-from i2i_rt.benchmarks.serving.load import Latency, closed_loop
+from i2i_rt.benchmarks.serving.load import Latency, closed_loop, first_served
 from i2i_rt.benchmarks.serving.processes import Processes
 from i2i_rt.benchmarks.serving.report import CostRow, LoadRow, ServingReport
 from i2i_rt.benchmarks.serving.sweep import Asked, Plan, Sweep, saturated_per_s
@@ -63,7 +63,8 @@ def measure(
         with served({name: path}, backend=backend, precision=precision, threads=threads) as target:
             processes = Processes(target.pid)
             rows = measure_costs(target, name, translator, processes, sizes, rule, progress)
-            loads = asyncio.run(measure_load(target, name, translator, processes, sizes[0], plan, progress))
+            with first_served():
+                loads = asyncio.run(measure_load(target, name, translator, processes, sizes[0], plan, progress))
             progress("cross-check")
             note = asyncio.run(cross_check(target, sizes[0]))
         what = f"{translator.session.backend} {translator.session.precision}"

@@ -51,13 +51,14 @@ def _closed(axes: "Axes", rows: Sequence[LoadRow]) -> None:
         axes.plot(places, [row.load.per_s for row in of_wire], style, color=RATE, marker="o", label=f"rate, {wire}")
         p99 = [row.load.accepted.p99_ms if row.load.accepted else float("nan") for row in of_wire]
         other.plot(places, p99, style, color=TAIL, marker=".", label=f"p99, {wire}")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.35 * max((row.load.per_s for row in rows), default=1.0))  # room for the legend
     other.set_ylim(bottom=0)
+    axes.set_xticks(sorted({row.concurrency or 0 for row in rows}))
     other.set_ylabel("p99, ms", fontsize=8, color=TAIL)
     other.spines["top"].set_visible(False)
     other.tick_params(labelsize=8)
     handles = [line for side in (axes, other) for line in side.get_lines()]
-    axes.legend(handles=handles, fontsize=7, frameon=False)
+    axes.legend(handles=handles, fontsize=7, frameon=False, loc="upper left", ncols=2)
     _finish(axes, "Closed loop", "requests in flight", "right answers a second")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ from i2i_rt.benchmarks.serving.load import (
     Sample,
     always,
     closed_loop,
+    first_served,
     one_by_one,
     open_loop,
     poisson,
@@ -63,6 +65,13 @@ def test_open_loop_sends_while_others_are_in_flight() -> None:
     call = Counted()
     samples = asyncio.run(open_loop(always(call), [0.0, 0.0, 0.0, 0.0]))
     assert call.most == 4 and len(samples) == 4
+
+
+def test_priority_is_given_back() -> None:
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    with first_served():
+        assert os.getpriority(os.PRIO_PROCESS, 0) <= usual
+    assert os.getpriority(os.PRIO_PROCESS, 0) == usual
 
 
 def test_latency_of_an_open_loop_begins_when_it_was_due() -> None:
