@@ -1,6 +1,7 @@
 """A service: the server, who watches it, and the gateway in front of both, in one process."""
 
 import asyncio
+import contextlib
 import functools
 import secrets
 from collections.abc import Callable
@@ -128,10 +129,13 @@ class Service:
             if work is not None:
                 work.cancel()
                 await asyncio.wait({work})
+                (self._folder / keys.KEY_FILE).unlink(missing_ok=True)
             await self._supervisor.stop()
             await metrics.stop()
-            if options.key is None:
-                (self._folder / keys.KEY_FILE).unlink(missing_ok=True)
+        # after an end in order nobody wants to know more; else the log stays
+        (self._folder / LOG_FILE).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
 
     async def _work(self, ready: Callable[[], None]) -> None:
         await self._supervisor.start()

@@ -128,7 +128,7 @@ class Served:
         words += ["--backend", "onnxruntime", "--threads", "1"] if bundles else []
         words += ["--grpc", str(grpc), "--http", str(http), "--metrics", str(metrics), *options]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "XDG_RUNTIME_DIR": str(folder)}
-        log = folder / f"serve-{grpc}.log"
+        log = folder / f"serve-{grpc}-{http}.log"
         with log.open("wb") as stream:
             process = subprocess.Popen(words, stdout=stream, stderr=subprocess.STDOUT, env=environment)
         return cls(process, grpc, http, metrics, log)

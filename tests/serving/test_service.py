@@ -157,14 +157,14 @@ def test_shared_memory_needs_the_key_in_inference_too(service: Served) -> None:
         client.infer("cut-translate", [tensor])
 
 
-def test_second_service_on_a_port_is_refused(service: Served, exported: dict[str, Bundle], tmp_path: Path) -> None:
+def test_second_service_on_a_port_is_refused(service: Served, exported: dict[str, Bundle]) -> None:
     for place, option in enumerate(("--grpc", "--http", "--metrics")):
         ports = free_ports(3)
         ports[place] = (service.grpc, service.http, service.metrics)[place]
-        second = Served.start([exported["cut"].path], tmp_path, ports=ports)
+        second = Served.start([exported["cut"].path], service.log.parent, ports=ports)
         assert second.process.wait(60) == 2
         assert f"in use or cannot be opened; choose one with {option}" in second.said()
-        assert not list(tmp_path.glob("i2i_rt/serving/*/key"))
+        assert [file.parent.name for file in service.log.parent.glob("i2i_rt/serving/*/key")] == [str(service.grpc)]
     assert get(service, "/v2/health/ready")[0] == 200
 
 
@@ -176,6 +176,7 @@ def test_ended_model_is_back_and_nothing_wrong_is_answered(
     service = Served.start([exported["cut"].path], tmp_path, "--canary-interval", "0.5")
     try:
         service.wait_for("ready in")
+        names = [server_id(service)]
         frames = frames_of()
         with client_of(service) as client:
             right = client.infer("cut-translate", tensors(frames=frames)).as_numpy("translated")
@@ -196,19 +197,24 @@ def test_ended_model_is_back_and_nothing_wrong_is_answered(
         assert "cut-translate: its process has ended; the server restarts" in service.said()
         service.wait_for("all models answer right", 30)
         # the server itself too
+        names.append(server_id(service))
         server = model_processes(service, "cut-translate")[0].parent()
         assert server is not None
         server.kill()
         service.wait_for("the server ended with code 137; the server restarts", 30)
         service.wait_for("all models answer right", 60, times=2)
+        names.append(server_id(service))
     finally:
         service.stop()
-    assert not [name for name in os.listdir("/dev/shm") if name.startswith(server_id(service))]
+    assert len(set(names)) == 3
+    assert not [region for region in os.listdir("/dev/shm") if region.startswith(tuple(names))]
 
 
 def server_id(service: Served) -> str:
-    log = (service.key_file.parent / "server.log").read_text()
-    return log.rpartition("server_id")[2].split("|")[1].strip()
+    """Gives the name of the server that runs now, which its regions of shared memory begin with."""
+    with client_of(service) as client:
+        name: str = client.get_server_metadata().name
+    return name
 
 
 def test_sigterm_lets_requests_finish(installation: Installation, exported: dict[str, Bundle], tmp_path: Path) -> None:
@@ -217,6 +223,7 @@ def test_sigterm_lets_requests_finish(installation: Installation, exported: dict
     service = Served.start([exported["cut"].path], tmp_path)
     try:
         service.wait_for("ready in")
+        name = server_id(service)
         frames = frames_of(512, 512, 4)
         with client_of(service) as client, ThreadPoolExecutor(4) as pool:
             right = client.infer("cut-translate", tensors(frames=frames)).as_numpy("translated")
@@ -229,7 +236,7 @@ def test_sigterm_lets_requests_finish(installation: Installation, exported: dict
     finally:
         service.stop()
     assert service.said().endswith("ended\n")
-    assert not service.key_file.exists() and not list(Path("/dev/shm").glob(f"{server_id(service)}*"))
+    assert not service.key_file.parent.exists() and not list(Path("/dev/shm").glob(f"{name}*"))
 
 
 def until_in_flight(service: Served, count: int) -> None:
