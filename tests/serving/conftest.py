@@ -53,20 +53,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("serving"))
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    """Bundles of small systems with ONNX graphs: frames alone, with styles of domains, label maps of a fixed size."""
+def export_small(folder: Path, names: Sequence[str]) -> dict[str, Bundle]:
+    """Writes bundles of small systems with ONNX graphs: frames alone, styles of domains, label maps of a fixed size."""
     from i2i_rt.cli import main
     from i2i_rt.importers.table import write_bundle
     from tests.small import single, spade, stargan
 
-    made = {"cut": single.cut(), "starganv2": stargan.small(), "spade": spade.small(vae=True)}
-    folder = tmp_path_factory.mktemp("bundles")
+    make = {"cut": single.cut, "starganv2": stargan.small, "spade": lambda: spade.small(vae=True)}
     bundles = {}
-    for name, imported in made.items():
-        bundles[name] = write_bundle(imported, name, folder / name, Provenance("drawn", sha256=""))
+    for name in names:
+        bundles[name] = write_bundle(make[name](), name, folder / name, Provenance("drawn", sha256=""))
         assert main(["export", str(folder / name), "--format", "onnx", "--no-verify"]) == 0
     return bundles
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """The bundles `cut`, `starganv2` and `spade`."""
+    return export_small(tmp_path_factory.mktemp("bundles"), ("cut", "starganv2", "spade"))
 
 
 @pytest.fixture(scope="session")
