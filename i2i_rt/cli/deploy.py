@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise I2IError("name one or more bundles and the folder to write: i2i-rt deploy BUNDLE -o models/")
     from i2i_rt.export.profiles import parse
     from i2i_rt.serving.deploy.deployment import deploy
-    from i2i_rt.serving.deploy.settings import Settings
+    from i2i_rt.serving.deploy.settings import Device, Settings
     from i2i_rt.serving.limits import Limits
     from i2i_rt.serving.repository import safe_name
 
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(bundles) != len(arguments.bundles):
         raise I2IError("two bundles have one name; rename a folder")
     name = arguments.name or safe_name(next(iter(bundles))).lower().replace("_", "-")
-    device = arguments.device or ("cpu" if arguments.target == "triton-cpu" else "gpu")
+    device: Device = arguments.device or ("cpu" if arguments.target == "triton-cpu" else "gpu")
     settings = Settings(
         name=name,
         target=arguments.target,
