@@ -141,11 +141,12 @@ def _translating(
 
 def _echoing(clients: Mapping[str, Client], height: int, width: int, dtype: str) -> list[Way]:
     values = np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype(dtype)
-    inputs = {"values": values}
-    return [
-        Way(name, "echo", f"{dtype} {height}x{width}", partial(client.infer, f"echo-{dtype}", inputs), remote=True)
-        for name, client in clients.items()
-    ]
+    ways = []
+    for name, client in clients.items():
+        (model,) = (model for model in client.models() if model.name == f"echo-{dtype}")
+        ask = partial(client.run_stage, model, {"values": values})
+        ways.append(Way(name, "echo", f"{dtype} {height}x{width}", ask, remote=True))
+    return ways
 
 
 async def measure_load(

@@ -18,7 +18,7 @@ def plot(report: ServingReport, file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
     FigureCanvasAgg(figure)  # draws without a display
     costs, closed, opened = figure.subplots(1, 3)
     _costs(costs, report.costs)
@@ -30,35 +30,40 @@ def plot(report: ServingReport, file: Path) -> None:
 
 
 def _costs(axes: "Axes", rows: Sequence[CostRow]) -> None:
-    """Draws bars to the median and whiskers to the 99th percentile, the first way on top."""
+    """Draws a dot at the median and a line to the 99th percentile, the first way on top."""
     for place, row in enumerate(reversed(rows)):
         p50, p99 = row.timing.p50_ms, row.timing.p99_ms
-        axes.barh(place, p50, color=RATE, height=0.65)
-        axes.errorbar(p50, place, xerr=[[0.0], [p99 - p50]], color="#333333", capsize=3, linewidth=1)
-        axes.text(p99, place, f"  {number(p50)} ms", va="center", fontsize=8)
-    axes.set_yticks(range(len(rows)), [f"{row.name}\n{row.model}, {row.tensors}" for row in reversed(rows)], fontsize=8)
-    axes.set_xlim(0, 1.35 * max((row.timing.p99_ms for row in rows), default=1.0))
-    _finish(axes, "One at a time: median, whisker to p99", "ms", "")
+        axes.plot([p50, p99], [place, place], color="#333333", linewidth=1)
+        axes.plot(p50, place, "o", color=RATE)
+        axes.text(p99, place, f"  {number(p50)}", va="center", fontsize=7)
+    labels = [f"{row.model}, {row.tensors}, {row.name}" for row in reversed(rows)]
+    axes.set_yticks(range(len(rows)), labels)
+    if rows:
+        axes.set_xscale("log")
+        axes.set_xlim(right=3 * max(row.timing.p99_ms for row in rows))
+    _finish(axes, "One at a time: median, line to p99", "ms", "")
+    axes.tick_params(axis="y", labelsize=7)
 
 
 def _closed(axes: "Axes", rows: Sequence[LoadRow]) -> None:
-    """Draws the rate over how many are in flight, and the latencies on the other side."""
+    """Draws the rate over how many are in flight; of the first way the latency too, on the other side."""
     other = axes.twinx()
-    for wire in dict.fromkeys(row.wire for row in rows):
+    for wire, marker in zip(dict.fromkeys(row.wire for row in rows), "os^", strict=False):
         of_wire = sorted((row for row in rows if row.wire == wire), key=lambda row: row.concurrency or 0)
         places = [row.concurrency or 0 for row in of_wire]
-        style = "-" if wire == rows[0].wire else "--"
-        axes.plot(places, [row.load.per_s for row in of_wire], style, color=RATE, marker="o", label=f"rate, {wire}")
-        p99 = [row.load.accepted.p99_ms if row.load.accepted else float("nan") for row in of_wire]
-        other.plot(places, p99, style, color=TAIL, marker=".", label=f"p99, {wire}")
-    axes.set_ylim(0, 1.35 * max((row.load.per_s for row in rows), default=1.0))  # room for the legend
+        rates = [row.load.per_s for row in of_wire]
+        axes.plot(places, rates, color=RATE, marker=marker, markersize=5, label=f"rate, {wire}")
+        if wire == rows[0].wire:
+            p99 = [row.load.accepted.p99_ms if row.load.accepted else float("nan") for row in of_wire]
+            other.plot(places, p99, color=TAIL, marker=".", label=f"p99, {wire}")
+    axes.set_ylim(0, 1.4 * max((row.load.per_s for row in rows), default=1.0))  # room for the legend
     other.set_ylim(bottom=0)
     axes.set_xticks(sorted({row.concurrency or 0 for row in rows}))
     other.set_ylabel("p99, ms", fontsize=8, color=TAIL)
     other.spines["top"].set_visible(False)
     other.tick_params(labelsize=8)
     handles = [line for side in (axes, other) for line in side.get_lines()]
-    axes.legend(handles=handles, fontsize=7, frameon=False, loc="upper left", ncols=2)
+    axes.legend(handles=handles, fontsize=7, frameon=False, loc="upper left")
     _finish(axes, "Closed loop", "requests in flight", "right answers a second")
 
 
