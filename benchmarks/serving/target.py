@@ -1,6 +1,7 @@
 """A server of our own to measure: `i2i-rt serve` in a process of its own, with the code that measures it."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from types import MappingProxyType
 import i2i_rt
 from i2i_rt.benchmarks.serving.echo import write_echoes
 from i2i_rt.errors import I2IError
+from i2i_rt.serving.guard import PR_SET_PDEATHSIG
 from i2i_rt.serving.keys import find_key
 from i2i_rt.serving.limits import Limits
 from i2i_rt.serving.repository import write_repository
@@ -77,10 +79,18 @@ def served(
 def _started(options: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
     """Runs `i2i-rt serve`; it is ready inside, and has ended after."""
     command = [sys.executable, "-m", "i2i_rt", "serve", *options]
+    libc = ctypes.CDLL(None)
     # the server must be of the code that measures it, wherever that lies
     environment = {**os.environ, "PYTHONPATH": str(Path(i2i_rt.__file__).parents[1])}
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+            preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # should the benchmark be killed
+        )
         try:
             assert process.stdout is not None
             if not any(line.startswith("ready") for line in process.stdout):
