@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from i2i_rt import label_maps
+from i2i_rt.serving.backend.effort import check_effort
 from i2i_rt.serving.backend.model import Model
 from i2i_rt.serving.backend.refusal import Refusal
 from i2i_rt.serving.backend.remote import Remote
@@ -45,6 +46,7 @@ class ImageModel(Model):
 
     def _header(self, content: bytes) -> Header:
         """Reads what the file says of its size, and refuses what is too large before any of it is decoded."""
+        check_effort(content, "image")
         header = read_header(content, "image", FORMATS if self.served.labels is None else FORMATS[1:2])
         self.served.limits.check_picture(header.height, header.width, "image")
         if header.is_animated:

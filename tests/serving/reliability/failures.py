@@ -1,6 +1,7 @@
 """Processes that end, servers that are stopped, and versions of models that are pushed."""
 
 import contextlib
+import http.client
 import os
 import shutil
 import signal
@@ -326,8 +327,15 @@ def everything(served: Served) -> tuple[list[int], tuple[str, ...]]:
 
 
 def _stopped_under_load(target: Target) -> Seen:
-    """Requests that were taken are answered, those that come later are told, and nothing is left."""
+    """Requests that were taken are answered, those that come later are told, and nothing is left.
+
+    A connection that is open and idle, and a stream that is not ended, are no reasons to stay.
+    """
     with another(target, "stopped") as other, ThreadPoolExecutor(5) as pool:
+        idle = http.client.HTTPConnection("127.0.0.1", other.served.http)
+        idle.request("GET", "/v2/health/live")
+        assert idle.getresponse().read() == b""
+        assert other.asked("cut-stream", {"frame": other.frames[0]}, sequence_id=9, sequence_start=True)[0] == "OK"
         work = [pool.submit(other.ask, slow(other)) for _ in range(5)]
         other.wait_in_flight(5)
         pids, names = everything(other.served)
@@ -343,6 +351,7 @@ def _stopped_under_load(target: Target) -> Seen:
             assert answer.code == "OK" and np.array_equal(translated(answer), other.right), answer
         assert not left_over(pids, names), left_over(pids, names)
         assert not other.served.key_file.exists()
+        idle.close()
     return Seen(frozenset({late.code, *(answer.code for answer in answers)}), note=f"ended after {seconds:.1f} s")
 
 
