@@ -94,7 +94,8 @@ def raw_load(target: Target, model: str = MODEL, clients: int = 2) -> Iterator[L
 @contextlib.contextmanager
 def patient_load(target: Target, clients: int = 3) -> Iterator[Load]:
     """Clients of ours, which ask again while a server restarts."""
-    with Client(f"grpc://127.0.0.1:{target.served.grpc}", bundle="cut", key=target.key) as client:
+    url = f"grpc://127.0.0.1:{target.served.grpc}"
+    with Client(url, bundle="cut", key=target.key, deadline_s=8 * BACK_S) as client:
 
         def ask(load: Load) -> None:
             started = time.monotonic()
