@@ -28,6 +28,10 @@ LONGEST_FOLDER = 80  # bytes: the path of a Unix socket has 107
 MESSAGE_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
+class ServerCrashed(I2IError):
+    """The server's process was ended by a signal, its own abort for one, while it started."""
+
+
 class TritonServer:
     """A running server on a folder of models; stopped by `stop`, and by the end of this process whatever ends it.
 
@@ -155,12 +159,14 @@ class TritonServer:
         """Waits until the server answers that all models are loaded.
 
         Raises:
+            ServerCrashed: where a signal ended it.
             I2IError: where it ended or is not ready in time; the sentence has the server's own reason.
         """
         end = time.monotonic() + timeout_s
         while not self.is_ready():
             if self.exit_code is not None:
-                raise I2IError(f"the server did not start: {self.reason()}")
+                kind = ServerCrashed if self.exit_code > 128 else I2IError
+                raise kind(f"the server did not start: {self.reason()}")
             if time.monotonic() > end:
                 raise I2IError(f"the server is not ready after {timeout_s:g} s: {self.reason()}")
             time.sleep(0.05)
@@ -192,7 +198,8 @@ class TritonServer:
         failed = re.findall(r"failed to load '([^']+)' version \d+: (?:\w+: )?(.+)", log)
         if failed:
             return f"model {failed[-1][0]}: {failed[-1][1]}"
-        errors = re.findall(r"^(?:E\d{4} .*?\] |error: )(.+)", log, re.MULTILINE)
+        # it says in an error that there is no GPU, which is none
+        errors = re.findall(r"^(?:E\d{4} .*?\] |error: |terminate called )(?!.*CudaDriver)(.+)", log, re.MULTILINE)
         lines = log.strip().splitlines() or ["it said nothing"]
         return str(errors[-1] if errors else lines[-1]).strip('"')
 

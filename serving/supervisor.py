@@ -15,7 +15,7 @@ from i2i_rt.serving.gateway.refused import Gone, Refused
 from i2i_rt.serving.gateway.upstream import Upstream, is_passed_on
 from i2i_rt.serving.golden import Canary
 from i2i_rt.serving.health import Health
-from i2i_rt.serving.server import TritonServer
+from i2i_rt.serving.server import ServerCrashed, TritonServer
 
 FIRST_TIMEOUT_S = 120.0  # what runs first may be compiled first
 CANARY_TIMEOUT_S = 10.0
@@ -89,7 +89,13 @@ class Supervisor:
         Raises:
             I2IError: where it does not start, or a model's answer is wrong.
         """
-        await self._launch()
+        try:
+            await self._launch()
+        except ServerCrashed as error:
+            # a release that aborts at one start in hundreds starts the next time
+            self._say(f"{error}; trying again")
+            await self._take_down()
+            await self._launch()
         for name, model in self._health.models.items():
             if model.state == "bad":
                 raise I2IError(f"{name} does not compute what it should: {model.reason}")

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# OpenVINO's converter forks a process in a thread, to report its use; gRPC's preparations for a fork wait for Python,
-# which waits for the fork
+# libraries fork processes in threads; gRPC's preparations for a fork wait for Python, which waits for the fork
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# a shell starts what runs in the background with Ctrl-C ignored, and so would be every process of these tests
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if shutil.which("nvidia-smi") is None:
     # the Triton kernels of the tests run in its interpreter, on NumPy arrays; set before anything imports Triton
     os.environ.setdefault("TRITON_INTERPRET", "1")

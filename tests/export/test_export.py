@@ -159,7 +159,7 @@ def test_export_tells_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--format", "openvino", "--precision", "fp16"], "use --precision fp32,int8, or --format onnx"),
         (["--format", "openvino", "--precision", "bf16"], "export with --precision fp32"),
         (["--format", "onnx", "--precision", "bf16"], "use --precision fp32,fp16"),
-        (["--images", "nowhere"], "--images nowhere has 0 pictures"),
+        (["--images", "nowhere"], "there is no folder nowhere; --images names one"),
     ],
 )
 def test_wrong_options_name_the_option_to_change(

@@ -14,7 +14,7 @@ import pytest
 from i2i_rt.errors import I2IError, UnsupportedError
 from i2i_rt.serving import installation as installation_module
 from i2i_rt.serving.installation import Installation, find_server
-from i2i_rt.serving.server import TritonServer
+from i2i_rt.serving.server import ServerCrashed, TritonServer
 from tests.serving.conftest import write_model
 
 
@@ -121,6 +121,19 @@ def test_model_that_fails_to_load_is_a_sentence(installation: Installation, tmp_
     with (
         TritonServer(tmp_path, installation=installation) as server,
         pytest.raises(I2IError, match=r"did not start: model broken: .*no such weights"),
+    ):
+        server.wait_ready()
+
+
+def test_crash_at_the_start_is_told_from_a_mistake(tmp_path: Path) -> None:
+    program = tmp_path / "tritonserver"
+    program.write_text(
+        '#!/bin/sh\n[ "$1" = --help ] && exit 1\necho "terminate called after \'lock\'"\nkill -ABRT $$\n'
+    )
+    program.chmod(0o755)
+    with (
+        TritonServer(tmp_path, installation=Installation(program, "here")) as server,
+        pytest.raises(ServerCrashed, match="did not start: after 'lock'"),
     ):
         server.wait_ready()
 

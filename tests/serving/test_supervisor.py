@@ -14,7 +14,7 @@ from i2i_rt.serving import supervisor as supervisor_module
 from i2i_rt.serving.gateway.refused import Gone, Refused
 from i2i_rt.serving.golden import Canary
 from i2i_rt.serving.health import Health
-from i2i_rt.serving.server import TritonServer
+from i2i_rt.serving.server import ServerCrashed, TritonServer
 from i2i_rt.serving.supervisor import Supervisor
 from tests.serving.gateway.front import MODELS
 
@@ -36,7 +36,7 @@ class World:
     started: list["FakeServer"] = field(default_factory=list)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
     failures: dict[str, Refused] = field(default_factory=dict)
-    cannot_start: list[str] = field(default_factory=list)
+    cannot_start: list[str | I2IError] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     cures: bool = True
     seconds: float = 0.0
@@ -78,7 +78,8 @@ class FakeServer:
 
     def wait_ready(self, timeout_s: float) -> None:
         if self._world.cannot_start:
-            raise I2IError(self._world.cannot_start.pop(0))
+            reason = self._world.cannot_start.pop(0)
+            raise reason if isinstance(reason, I2IError) else I2IError(reason)
 
     def stop(self) -> None:
         self.end = "stopped"
@@ -206,6 +207,27 @@ def test_server_that_does_not_start_is_tried_again() -> None:
             world.failures[A] = Gone("gone")
             await until(lambda: health.restarts == 1 and health.is_ready)
             assert world.said.count("no memory; trying again") == 2 and len(world.started) == 4
+
+    run(test)
+
+
+def test_server_that_crashes_at_the_first_start_gets_a_second() -> None:
+    async def test(world: World) -> None:
+        world.cannot_start = [ServerCrashed("what(): lock_exception")]
+        async with watched(world) as (_, health):
+            assert health.is_ready and world.said == ["what(): lock_exception; trying again"]
+            assert [server.end for server in world.started] == ["killed", ""]
+
+    run(test)
+
+
+@pytest.mark.parametrize("reasons", [["no memory"], [ServerCrashed("once"), ServerCrashed("twice")]])
+def test_service_that_cannot_start_says_why(reasons: list[str | I2IError]) -> None:
+    async def test(world: World) -> None:
+        world.cannot_start = list(reasons)
+        with pytest.raises(I2IError, match=str(reasons[-1])):
+            async with watched(world):
+                pass
 
     run(test)
 

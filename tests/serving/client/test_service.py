@@ -202,7 +202,7 @@ def test_what_a_killed_client_left_is_swept(service: Served) -> None:
         client.translate(frames_of(2, 200, 264))
         assert not list(shared_memory.FOLDER.glob(pattern))
         regions = client._connection.call(ListRegions(), 5)
-        assert isinstance(regions, list) and left.name not in regions and len(regions) == 1
+        assert isinstance(regions, list) and regions and left.name not in regions
 
 
 def server_of(service: Served) -> psutil.Process:
