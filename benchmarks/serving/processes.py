@@ -22,7 +22,7 @@ class Processes:
         try:
             import psutil
         except ImportError:
-            raise MissingDependencyError("psutil", "dev", "measuring the server's processes") from None
+            raise MissingDependencyError("psutil", "client", "measuring the server's processes") from None
         self._root = psutil.Process(pid)
         self._gone = psutil.NoSuchProcess
 
