@@ -41,7 +41,7 @@ types: $(STAMP)  # links the five folders into one tree: mypy does not follow se
 	ln -s $(CURDIR)/i2i_rt/* $(addprefix $(CURDIR)/,$(FOLDERS)) build/tree/i2i_rt/
 	$(BIN)/mypy
 
-bench: $(STAMP)  # the figures of benchmarks/results/, all of them: about 25 minutes on a quiet machine
+bench: $(STAMP)  # backends, a video, training, baked styles: about 25 minutes on a quiet machine; docs/ name the others
 	$(BIN)/python -m i2i_rt.benchmarks
 
 gpu-check: $(STAMP)  # needs a CUDA device: its tests, and the figures that only it can give, in about 8 minutes

@@ -1,10 +1,11 @@
-"""Takes every figure of `benchmarks/results/` again: backends, a video, a training step, baked styles.
+"""Takes these figures of `benchmarks/results/` again: backends, a video, a training step, baked styles.
 
     python -m i2i_rt.benchmarks
     python -m i2i_rt.benchmarks --quick -o /some/folder
 
 The network is CycleGAN's generator with 9 residual blocks and width 64, with drawn weights: time does not depend on
 them, and fidelity is, if anything, worse than with trained ones. It is kept in `runs/resnet9`. Close what else runs.
+Serving, farms, SPADE, 8 bits and frozen statistics have modules of their own beside this one.
 """
 
 import argparse
