@@ -1,5 +1,6 @@
 """The odd clips, each made when a test first asks for it."""
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,18 @@ def _rgba(index: int, height: int, width: int) -> np.ndarray:
     return np.dstack((picture(index, height, width), alpha))
 
 
+def _av1(path: Path) -> Path:
+    """Writes a clip with SVT-AV1, which gives the thread that calls it real-time priority where it may, as for root.
+
+    All that this process runs afterwards would go before everybody else's work, the servers' that it tests too.
+    """
+    usual = os.sched_getscheduler(0)
+    try:
+        return write_clip(path, codec="libsvtav1", options={"preset": "10", "crf": "10"})
+    finally:
+        os.sched_setscheduler(0, usual, os.sched_param(0))
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "plain.mp4": lambda path: write_clip(path, sound=["aac"]),
     "silent.mp4": write_clip,
@@ -28,7 +41,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "wide-pixels.mp4": lambda path: write_clip(path, aspect=Fraction(2)),
     "matroska.mkv": lambda path: write_clip(path, sound=["aac"]),
     "transport.ts": lambda path: write_clip(path, sound=["aac"], format="mpegts"),
-    "av1.mp4": lambda path: write_clip(path, codec="libsvtav1", options={"preset": "10", "crf": "10"}),
+    "av1.mp4": _av1,
     "ten-bit.mp4": lambda path: write_clip(path, pixel_format="yuv420p10le"),
     "chroma-422.mp4": lambda path: write_clip(path, pixel_format="yuv422p"),
     "grey.mkv": lambda path: write_clip(path, codec="ffv1", pixel_format="gray"),
