@@ -37,10 +37,9 @@ from i2i_rt.benchmarks.gpu import (
 )
 from i2i_rt.benchmarks.kernel_cases import CASES, Arguments, Case
 from i2i_rt.benchmarks.measure import Rule, Timing
-from i2i_rt.benchmarks.report import FORMAT_VERSION, markdown_table
+from i2i_rt.benchmarks.report import markdown_table, write_files
 from i2i_rt.benchmarks.roofline import Rates
 from i2i_rt.benchmarks.tensorrt_operator import TENSORRT
-from i2i_rt.bundle import write_json
 from i2i_rt.kernels import fused
 from i2i_rt.kernels.fused import TOLERANCES, relative_error
 
@@ -77,11 +76,7 @@ class KernelReport:
 
     def write(self, folder: Path, name: str = "kernels") -> tuple[Path, Path]:
         """Writes `<name>.json` and `<name>.md`; gives their paths."""
-        folder.mkdir(parents=True, exist_ok=True)
-        record, view = folder / f"{name}.json", folder / f"{name}.md"
-        write_json(record, {"format_version": FORMAT_VERSION, **asdict(self)})
-        view.write_text(self.markdown())
-        return record, view
+        return write_files(folder, name, asdict(self), self.markdown())
 
     def markdown(self) -> str:
         parts = [

@@ -72,11 +72,7 @@ class Report:
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Writes `<name>.json` and `<name>.md`; gives their paths."""
-        folder.mkdir(parents=True, exist_ok=True)
-        record, view = folder / f"{name}.json", folder / f"{name}.md"
-        write_json(record, {"format_version": FORMAT_VERSION, **asdict(self)})
-        view.write_text(self.markdown())
-        return record, view
+        return write_files(folder, name, asdict(self), self.markdown())
 
     @classmethod
     def read(cls, file: str | Path) -> "Report":
@@ -181,6 +177,15 @@ def comparison(old: Report, new: Report) -> list[list[str]]:
         ratio = f"{timing.p50_ms / row.timing.p50_ms:.2f}"
         lines.append([row.case, row.label, row.shape, _ms(timing.p50_ms), _ms(row.timing.p50_ms), ratio])
     return lines
+
+
+def write_files(folder: Path, name: str, record: Mapping[str, Any], markdown: str) -> tuple[Path, Path]:
+    """Writes a report's record, `<name>.json`, and its view, `<name>.md`; gives their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, view = folder / f"{name}.json", folder / f"{name}.md"
+    write_json(file, {"format_version": FORMAT_VERSION, **record})
+    view.write_text(markdown)
+    return file, view
 
 
 def markdown_table(lines: list[list[str]]) -> str:

@@ -334,20 +334,25 @@ class _Comparison:
         )  # fmt: skip
 
 
+def add_map_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what says which maps are drawn, and how wide the network is."""
+    parser.add_argument("labels", nargs="*", type=Path, help="folders of label maps (default: maps are drawn)")
+    parser.add_argument(
+        "--instances", nargs="*", type=Path, default=[], help="folders with instance maps of their names"
+    )
+    parser.add_argument("--width", type=int, default=64, help="channels at full resolution (default: 64, the official)")
+
+
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m i2i_rt.benchmarks.spade",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("labels", nargs="*", type=Path, help="folders of label maps (default: maps are drawn)")
-    parser.add_argument(
-        "--instances", nargs="*", type=Path, default=[], help="folders with instance maps of their names"
-    )
+    add_map_options(parser)
     parser.add_argument("--models", default="coco,coco-vae,cityscapes", help=f"comma-separated: {', '.join(MODELS)}")
     parser.add_argument("--operations", action="store_true", help="only count operations, for all models")
     parser.add_argument("--quick", action="store_true", help="fewer maps and rounds; the output says that it was quick")
-    parser.add_argument("--width", type=int, default=64, help="channels at full resolution (default: 64, the official)")
     parser.add_argument("-o", "--output", type=Path, default=Path("bench-spade"), help="folder for the results")
     arguments = parser.parse_args(words)
     names = arguments.models.split(",")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.benchmarks.report import markdown_table
-from i2i_rt.benchmarks.spade import MODELS, Map, Model, maps_of
+from i2i_rt.benchmarks.spade import MODELS, Map, Model, add_map_options, maps_of
 from i2i_rt.export import onnx, openvino
 from i2i_rt.layout import Plan
 from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig, SpatialNorm, semantics_of
@@ -112,13 +112,9 @@ def main(words: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("labels", nargs="*", type=Path, help="folders of label maps (default: maps are drawn)")
-    parser.add_argument(
-        "--instances", nargs="*", type=Path, default=[], help="folders of instance maps of the same names"
-    )
+    add_map_options(parser)
     parser.add_argument("--model", default="coco", choices=MODELS, help="the configuration (default: coco)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="default: fp32")
-    parser.add_argument("--width", type=int, default=64, help="channels at full resolution (default: 64, the official)")
     arguments = parser.parse_args(words)
     model = MODELS[arguments.model]
     maps = maps_of(model, arguments.labels, arguments.instances)

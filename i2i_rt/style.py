@@ -309,6 +309,18 @@ class StylePath:
         return replace(mixed, origin=f"a path of {len(self.styles)} styles")
 
 
+def one_for_each(style: Style | Sequence[Style], count: int) -> list[Style]:
+    """Gives a style for each of `count` frames, of one for all or one for each.
+
+    Raises:
+        I2IError: where there are others than one for each.
+    """
+    styles = [style] * count if isinstance(style, Style) else list(style)
+    if len(styles) != count:
+        raise I2IError(f"there are {len(styles)} styles for {count} frames; give one, or one for each")
+    return styles
+
+
 def domain_index(info: StyleInfo, domain: str | None) -> int:
     """Gives the index of a target domain, by its name or its number.
 

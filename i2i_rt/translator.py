@@ -15,7 +15,7 @@ from i2i_rt.label_translator import LabelTranslator
 from i2i_rt.runtime import backends
 from i2i_rt.runtime.session import Session, zeros
 from i2i_rt.spec import StageSpec
-from i2i_rt.style import Style, StyleMaker
+from i2i_rt.style import Style, StyleMaker, one_for_each
 
 WARM_UP_RUNS = 2
 
@@ -180,9 +180,7 @@ class Translator:
         """Gives the codes of `count` frames, `[N, S]`."""
         if style is None:
             style = self._current()
-        styles = [style] * count if isinstance(style, Style) else list(style)
-        if len(styles) != count:
-            raise I2IError(f"there are {len(styles)} styles for {count} frames; give one, or one for each")
+        styles = one_for_each(style, count)
         for one in styles:
             self.styles.check(one)
         return np.stack([one.code for one in styles])

@@ -75,7 +75,9 @@ class StreamLost(ServingError):
     """The server no longer knows this video stream: it was restarted, or the stream was idle for too long."""
 
 
-QUEUE_FULL = ("Exceeds maximum queue size", "Request timeout expired", "overload", "in flight")
+# how Triton words that a queue is full, or that a request waited in it for too long
+TRITON_BUSY = ("Exceeds maximum queue size", "Request timeout expired")
+QUEUE_FULL = (*TRITON_BUSY, "overload", "in flight")
 NOT_SENT = ("failed to connect", "Connection refused", "DNS resolution failed", "No route to host")
 
 

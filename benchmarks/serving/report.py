@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from i2i_rt.benchmarks.measure import Timing
-from i2i_rt.benchmarks.report import FORMAT_VERSION, markdown_table
+from i2i_rt.benchmarks.report import markdown_table, write_files
 from i2i_rt.benchmarks.serving.load import Latency, Load
-from i2i_rt.bundle import write_json
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,7 @@ class ServingReport:
 
     def write(self, folder: Path, name: str = "serving") -> tuple[Path, Path]:
         """Writes `<name>.json` and `<name>.md`; gives their paths."""
-        folder.mkdir(parents=True, exist_ok=True)
-        record, view = folder / f"{name}.json", folder / f"{name}.md"
-        write_json(record, {"format_version": FORMAT_VERSION, **asdict(self)})
-        view.write_text(self.markdown())
-        return record, view
+        return write_files(folder, name, asdict(self), self.markdown())
 
     def markdown(self) -> str:
         parts = [f"# {self.title}", f"Measured {self.rule}. No outlier is left out."]

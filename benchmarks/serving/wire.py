@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from i2i_rt.benchmarks.serving.load import OK, WRONG, Call
+from i2i_rt.serving.client.grpc_codec import refer
 
 KEY = "i2i-rt-key"  # of the metadata
 SERVICE = "/inference.GRPCInferenceService/"
@@ -203,12 +204,12 @@ class SharedMemoryWire:
         request, offset = service_pb2.ModelInferRequest(model_name=model), 0
         for tensor, array in inputs.items():
             entry = request.inputs.add(name=tensor, datatype=DATATYPES[str(array.dtype)], shape=array.shape)
-            _place(entry, name, offset, array.nbytes)
+            refer(entry, name, offset, array.nbytes)
             np.ndarray(array.shape, array.dtype, region.buf, offset)[...] = array
             offset += array.nbytes
         views: dict[str, tuple[int, np.ndarray]] = {}
         for tensor, array in expected.items():
-            _place(request.outputs.add(name=tensor), name, offset, array.nbytes)
+            refer(request.outputs.add(name=tensor), name, offset, array.nbytes)
             views[tensor] = offset, array
             offset += array.nbytes
 
@@ -237,12 +238,6 @@ class SharedMemoryWire:
             region.close()
             region.unlink()
         await self._grpc.__aexit__()
-
-
-def _place(tensor: Any, region: str, offset: int, size: int) -> None:
-    tensor.parameters["shared_memory_region"].string_param = region
-    tensor.parameters["shared_memory_offset"].int64_param = offset
-    tensor.parameters["shared_memory_byte_size"].int64_param = size
 
 
 def grpc_tensors(answer: Any) -> Tensors:

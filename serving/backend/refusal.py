@@ -4,12 +4,10 @@ import re
 from typing import Literal, cast, get_args
 
 from i2i_rt.errors import I2IError
+from i2i_rt.serving.errors import TRITON_BUSY
 
 # as `TritonError` of the server's Python backend calls them
 Code = Literal["INVALID_ARG", "NOT_FOUND", "UNAVAILABLE", "CANCELLED", "INTERNAL"]
-
-# how the server words that a queue is full, or that a request waited in it for too long
-_BUSY = ("Exceeds maximum queue size", "Request timeout expired")
 
 
 class Refusal(I2IError):
@@ -31,7 +29,7 @@ def coded(code: Code, message: str) -> str:
 
 def refusal_of(message: str) -> Refusal:
     """Gives the refusal for the error of a model that was asked inside the server: coded, or told by its words."""
-    if any(words in message for words in _BUSY):
+    if any(words in message for words in TRITON_BUSY):
         return Refusal("UNAVAILABLE", message)
     match = re.search(rf"\[({'|'.join(get_args(Code))})\] (.*)", message, re.DOTALL)
     return Refusal(cast(Code, match[1]), match[2]) if match else Refusal("INTERNAL", message)

@@ -100,10 +100,10 @@ class GrpcCodec:
             if call.lease is None:
                 request.raw_input_contents.append(array.tobytes())
             else:
-                _refer(tensor, call.lease.region.name, *call.lease.inputs[name])
+                refer(tensor, call.lease.region.name, *call.lease.inputs[name])
         if call.lease is not None:
             for name, (offset, size) in call.lease.outputs.items():
-                _refer(request.outputs.add(name=name), call.lease.region.name, offset, size)
+                refer(request.outputs.add(name=name), call.lease.region.name, offset, size)
         if call.place is not None:
             request.parameters["sequence_id"].int64_param = call.place.stream
             request.parameters["sequence_start"].bool_param = call.place.start
@@ -134,7 +134,8 @@ class GrpcCodec:
         return from_grpc(failure.code().name, failure.details() or "", f"{call.subject} at {self._address}", hint)
 
 
-def _refer(tensor: Any, region: str, offset: int, size: int) -> None:
+def refer(tensor: Any, region: str, offset: int, size: int) -> None:
+    """Lets a tensor of a message lie in a region of shared memory."""
     tensor.parameters["shared_memory_region"].string_param = region
     tensor.parameters["shared_memory_offset"].int64_param = offset
     tensor.parameters["shared_memory_byte_size"].int64_param = size

@@ -31,7 +31,7 @@ from i2i_rt.serving.datatypes import DATATYPES
 from i2i_rt.serving.errors import Busy, DeadlineExceeded, NotFound, Refused, ServingError, StreamLost, Unreachable
 from i2i_rt.serving.served import PARAMETER, Kind, ServedModel
 from i2i_rt.spec import StageSpec, TensorSpec
-from i2i_rt.style import Style, domain_index
+from i2i_rt.style import Style, domain_index, one_for_each
 
 DEADLINE_S = 30.0
 # Below this many bytes in and out, a request and its answer are quicker by themselves than through shared memory.
@@ -303,9 +303,7 @@ class Requests:
             style = self._mean
         if isinstance(style, np.ndarray):
             return np.broadcast_to(np.atleast_2d(style).astype(np.float32, copy=False), (count, style.shape[-1]))
-        styles = [style] * count if isinstance(style, Style) else list(style)
-        if len(styles) != count:
-            raise I2IError(f"there are {len(styles)} styles for {count} frames; give one, or one for each")
+        styles = one_for_each(style, count)
         for one in styles:
             if one.weights_sha256 != served.weights_sha256:
                 raise I2IError(

@@ -4,12 +4,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from i2i_rt.serving import execution
 from i2i_rt.serving.config import TYPES, WARM_UP, served_model
 from i2i_rt.serving.deploy import aot_inductor
 from i2i_rt.serving.execution import Execution
 
-SIZES = {"TYPE_BOOL": 1, "TYPE_UINT8": 1, "TYPE_INT32": 4, "TYPE_INT64": 8, "TYPE_FP16": 2, "TYPE_FP32": 4}
+SIZES = {kind: np.dtype(name).itemsize for name, kind in TYPES.items()}
 
 
 def model_faults(config: Any, folder: Path) -> Iterator[str]:

@@ -55,19 +55,6 @@ class Gate:
             raise Refused("NOT_FOUND", f"there is no model {name!r}; {closest(name, self.models)}")
         return self.models[name]
 
-    def enter(self) -> None:
-        """Counts a request in; `leave` counts it out.
-
-        Raises:
-            Refused: UNAVAILABLE where too many are in flight.
-        """
-        if self.in_flight >= self._max_in_flight:
-            raise Refused("UNAVAILABLE", f"{self.in_flight} requests are in flight, which is the most", retry_after_s=1)
-        self.in_flight += 1
-
-    def leave(self) -> None:
-        self.in_flight -= 1
-
     @contextmanager
     def request(self, model: str) -> Iterator[None]:
         """Counts a request for a model while it is in flight.
@@ -75,13 +62,15 @@ class Gate:
         Raises:
             Refused: UNAVAILABLE where too many are in flight, or it would have to wait for too long.
         """
-        self.enter()
+        if self.in_flight >= self._max_in_flight:
+            raise Refused("UNAVAILABLE", f"{self.in_flight} requests are in flight, which is the most", retry_after_s=1)
+        self.in_flight += 1
         try:
             with self._paces[model].request():
                 yield
             self._health.models[model].seen()
         finally:
-            self.leave()
+            self.in_flight -= 1
 
     async def until_empty(self, timeout_s: float) -> None:
         """Waits until no request is in flight, but not for longer than a time."""

@@ -29,7 +29,6 @@ from tests.video.clips import frames_of, write_clip
 
 pytest.importorskip("av")
 pytest.importorskip("ray", reason="ray is not installed; its extra is farm")
-pytestmark = pytest.mark.xdist_group("ray")  # it takes all cores, and is started a few times only
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 320

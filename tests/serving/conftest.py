@@ -46,13 +46,6 @@ class TritonPythonModel:
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps tests of real servers in one worker, which starts the shared one once."""
-    for item in items:
-        if item.get_closest_marker("serving"):
-            item.add_marker(pytest.mark.xdist_group("serving"))
-
-
 def export_small(folder: Path, names: Sequence[str]) -> dict[str, Bundle]:
     """Writes bundles of small systems with ONNX graphs: frames alone, styles of domains, label maps of a fixed size."""
     from i2i_rt.cli import main
