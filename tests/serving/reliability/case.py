@@ -73,7 +73,8 @@ def judge(case: Case, target: Target, *, patience: float = 1.0) -> Result:
     before, within_s = target.state(), case.within_s * patience
     seen = case.run(target)
     since = time.monotonic() if seen.since is None else seen.since
-    assert seen.codes == case.expected, f"{case.name}: {sorted(seen.codes)} in place of {sorted(case.expected)}"
+    found = f"{sorted(seen.codes)} in place of {sorted(case.expected)}"
+    assert seen.codes == case.expected, f"{case.name}: {found}; {seen.note}"
     while target.metric("i2i_rt_restarts_total") < before.restarts + case.restarts:
         assert time.monotonic() - since < within_s, f"{case.name}: the server was not started again"
         time.sleep(0.02)
