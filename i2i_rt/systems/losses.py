@@ -39,6 +39,11 @@ ADVERSARIAL_LOSSES: dict[AdversarialLoss, Callable[[Tensor, bool], Tensor]] = {
 }
 
 
+def hinge(scores: Tensor, *, real: bool) -> Tensor:
+    """Gives a discriminator's hinge loss (Lim and Ye 2017), averaged; the generator's is `-scores.mean()`."""
+    return functional.relu(1 - scores.float() if real else 1 + scores.float()).mean()
+
+
 def patch_nce(
     query: Tensor, key: Tensor, *, images: int, temperature: float = 0.07, across_batch: bool = False
 ) -> Tensor:

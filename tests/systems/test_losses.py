@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from i2i_rt.systems.losses import adversarial, gradient_penalty, patch_nce
+from i2i_rt.systems.losses import adversarial, gradient_penalty, hinge, patch_nce
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,13 @@ def test_adversarial_loss_has_its_formula(loss: str, real: bool, expected: float
 
 def test_adversarial_loss_is_float32_under_mixed_precision() -> None:
     assert adversarial(torch.ones(2, dtype=torch.bfloat16), real=True, loss="least-squares").dtype == torch.float32
+
+
+def test_hinge_asks_for_a_margin_of_one_on_the_right_side() -> None:
+    scores = torch.tensor([[2.0], [0.5], [-3.0]])
+
+    assert hinge(scores, real=True).item() == pytest.approx((0 + 0.5 + 4) / 3)
+    assert hinge(scores, real=False).item() == pytest.approx((3 + 1.5 + 0) / 3)
 
 
 def unit_rows(rows: int, seed: int) -> torch.Tensor:
