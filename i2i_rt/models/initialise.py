@@ -24,6 +24,6 @@ def initialise(network: nn.Module, how: Initialisation, scale: float = 0.02) -> 
                 nn.init.normal_(module.weight, 0.0, scale)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d) and how != "kaiming":
+        elif isinstance(module, nn.BatchNorm2d) and module.affine and how != "kaiming":
             nn.init.normal_(module.weight, 1.0, scale)
             nn.init.zeros_(module.bias)

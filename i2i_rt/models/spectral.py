@@ -1,13 +1,46 @@
-"""Spectral norm (Miyato et al. 2018, arXiv:1802.05957) as it is stored in official files, divided out once."""
+"""Spectral norm (Miyato et al. 2018, arXiv:1802.05957): added for a training, and divided out once behind it.
 
-from collections.abc import Mapping
+Networks of bundles have divided weights alone; so have those of official files, once they are read.
+"""
+
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from i2i_rt.errors import CheckpointError
 
-ORIGINAL, LEFT, RIGHT = "weight_orig", "weight_u", "weight_v"
+ORIGINAL, LEFT, RIGHT = "weight_orig", "weight_u", "weight_v"  # in official files
+# as PyTorch's own layer calls them
+OURS = {
+    "parametrizations.weight.original": ORIGINAL,
+    "parametrizations.weight.0._u": LEFT,
+    "parametrizations.weight.0._v": RIGHT,
+}
+
+
+def add_spectral_norm(layers: Iterable[nn.Module]) -> None:
+    """Divides the weights of layers by an estimate of their largest singular value, at every use and in place.
+
+    Every use in training mode brings the estimate one step nearer, as in the papers' code. It depends on the weights
+    alone, so several processes have the same one.
+    """
+    for layer in layers:
+        spectral_norm(layer)
+
+
+def without_spectral_norm(network: nn.Module) -> nn.Module:
+    """Gives a copy of a network, rebuilt from its `config`, with the divided weights: what it is in evaluation mode."""
+    weights = {}
+    for key, tensor in network.state_dict().items():
+        for ours, official in OURS.items():
+            key = key.replace(ours, official)
+        weights[key] = tensor.clone()
+    with torch.device("meta"):
+        plain = type(network)(network.config)
+    plain.load_state_dict(fold_spectral_norm(weights), assign=True)
+    return plain.eval().requires_grad_(False)
 
 
 def fold_spectral_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ All are computed in float32, also under automatic mixed precision. Those of the 
 for the discriminator, halved where the papers' code halves it by the system, and one for the generator.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -42,6 +42,20 @@ ADVERSARIAL_LOSSES: dict[AdversarialLoss, Callable[[Tensor, bool], Tensor]] = {
 def hinge(scores: Tensor, *, real: bool) -> Tensor:
     """Gives a discriminator's hinge loss (Lim and Ye 2017), averaged; the generator's is `-scores.mean()`."""
     return functional.relu(1 - scores.float() if real else 1 + scores.float()).mean()
+
+
+def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Gives the mean absolute differences between a discriminator's features, summed over the layers.
+
+    Of pix2pixHD (Wang et al. 2018, arXiv:1711.11585, equation 4). No gradient flows into `real`.
+    """
+    return torch.stack([distance(f, r.detach()) for f, r in zip(fake, real, strict=True)]).sum()
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Gives how far normal distributions are from N(0, 1), a SUM over images and dimensions `[N, Z]`."""
+    mean, log_variance = mean.float(), log_variance.float()
+    return (mean.square() + log_variance.exp() - log_variance - 1).sum() / 2
 
 
 def patch_nce(

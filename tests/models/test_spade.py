@@ -12,7 +12,7 @@ from i2i_rt.models import table
 from i2i_rt.models.multiscale import MultiscaleDiscriminator, MultiscaleDiscriminatorConfig
 from i2i_rt.models.norm import RunningNorm
 from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig
-from i2i_rt.models.spectral import fold_spectral_norm
+from i2i_rt.models.spectral import add_spectral_norm, fold_spectral_norm, without_spectral_norm
 from tests.small.spade import SMALL
 
 
@@ -85,6 +85,33 @@ def test_spectral_norm_of_old_files_is_divided_out_already() -> None:
     folded = fold_spectral_norm(state)
     assert list(folded) == ["a.weight", "a.bias"]
     assert torch.equal(folded["a.weight"], divided)
+
+
+def test_network_without_spectral_norm_is_the_one_with_it() -> None:
+    torch.manual_seed(0)
+    network = MultiscaleDiscriminator(MultiscaleDiscriminatorConfig(in_channels=3, width=2, layers=3))
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.bias is None]
+    add_spectral_norm(layers)
+    network.train()(torch.rand(1, 3, 32, 32))
+    plain = without_spectral_norm(network)
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        expected, found = network.eval()(image), plain(image)
+    assert torch.equal(found[1][-1], expected[1][-1])
+    norms = [
+        torch.linalg.matrix_norm(plain.state_dict()[f"discriminators.0.{i}.0.weight"].flatten(1), 2) for i in (1, 2)
+    ]
+    torch.testing.assert_close(torch.stack(norms), torch.ones(2), rtol=0.1, atol=0)
+    # the layers of the network itself are as they were
+    assert all(hasattr(layer, "parametrizations") for layer in layers)
+
+
+def test_spectral_norm_survives_mixed_precision() -> None:
+    layer = nn.Conv2d(3, 4, 3)
+    add_spectral_norm([layer])
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(torch.rand(1, 3, 8, 8)).sum().backward()
+    assert {tensor.dtype for tensor in layer.state_dict().values()} == {torch.float32}
 
 
 def test_networks_go_through_their_json_entry() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from i2i_rt import label_maps
 from i2i_rt.checkpoint import read_state
@@ -19,6 +18,7 @@ from i2i_rt.models import multiscale
 from i2i_rt.models.spade import SpadeGenerator, SpadeGeneratorConfig, semantics_of
 from i2i_rt.preprocessing import Preprocessing, to_unit_range
 from i2i_rt.spec import LabelInfo
+from i2i_rt.systems.losses import feature_matching, hinge, kl_divergence
 from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
@@ -93,7 +93,7 @@ def encoded(encoder: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[dict[str,
     """Gives what an encoder makes of the image, and the style: drawn where there is an `epsilon`, else the mean."""
     mean, log_variance = encoder(inputs["image"])
     style = mean + inputs["epsilon"] * torch.exp(log_variance / 2) if "epsilon" in inputs else mean
-    divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
+    divergence = kl_divergence(mean, log_variance)
     results = {"mean": mean, "log_variance": log_variance, "z": style, "kl_divergence": divergence}
     return {name: result.numpy() for name, result in results.items()}, style
 
@@ -122,10 +122,9 @@ def answer_discriminator(
             for layer, feature in enumerate(kind[:-1]):
                 results[f"{name}_feature_{scale}_{layer}"] = feature.numpy()
         fooling.append(-fakes[-1].mean())
-        on_fake.append(functional.relu(1 + fakes[-1]).mean())
-        on_real.append(functional.relu(1 - reals[-1]).mean())
-        pairs_of_features = zip(fakes[:-1], reals[:-1], strict=True)
-        matching.append(torch.stack([functional.l1_loss(fake, real) for fake, real in pairs_of_features]).sum())
+        on_fake.append(hinge(fakes[-1], real=False))
+        on_real.append(hinge(reals[-1], real=True))
+        matching.append(feature_matching(fakes[:-1], reals[:-1]))
     losses = {
         "generator_hinge_loss": fooling,
         "discriminator_hinge_loss_fake": on_fake,

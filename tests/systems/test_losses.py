@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from i2i_rt.systems.losses import adversarial, gradient_penalty, hinge, patch_nce
+from i2i_rt.systems.losses import (
+    adversarial,
+    feature_matching,
+    gradient_penalty,
+    hinge,
+    kl_divergence,
+    patch_nce,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +77,22 @@ def test_gradient_penalty_of_a_linear_score_is_half_its_squared_slope() -> None:
     scores = (images * 2).flatten(1).sum(1)
 
     assert gradient_penalty(scores, images).item() == pytest.approx(4 * 2**2 / 2)
+
+
+def test_feature_matching_sums_over_layers_and_leaves_the_real_side() -> None:
+    fake = [torch.zeros(2, 3, requires_grad=True), torch.zeros(1, 4, requires_grad=True)]
+    real = [torch.full((2, 3), 2.0, requires_grad=True), torch.full((1, 4), -5.0, requires_grad=True)]
+
+    loss = feature_matching(fake, real)
+    loss.backward()
+
+    assert loss.item() == pytest.approx(2 + 5)
+    assert all(part.grad is not None for part in fake) and all(part.grad is None for part in real)
+
+
+def test_kl_divergence_is_that_of_pytorchs_distributions() -> None:
+    mean, log_variance = torch.randn(3, 4), torch.randn(3, 4)
+    normal = torch.distributions.Normal
+    exact = torch.distributions.kl_divergence(normal(mean, (log_variance / 2).exp()), normal(0.0, 1.0)).sum()
+
+    assert kl_divergence(mean, log_variance).item() == pytest.approx(exact.item(), rel=1e-5)
