@@ -127,7 +127,8 @@ class Worker:
 def _serve(connection: Connection, case: Case, setting: Setting) -> None:
     import torch
 
-    from i2i_rt.training.feeder import to_images
+    from i2i_rt.systems.base import Batch
+    from i2i_rt.training.feeder import to_batch
     from i2i_rt.training.processes import Processes
     from i2i_rt.training.trainer import Trainer
 
@@ -154,7 +155,7 @@ def _serve(connection: Connection, case: Case, setting: Setting) -> None:
             continue
         crops = (generator.integers(0, 256, shape, np.uint8), generator.integers(0, 256, shape, np.uint8))
         wall, cpu = time.perf_counter(), time.process_time()
-        trainer.train(to_images(crops, device), epoch=0)
+        trainer.train(to_batch(Batch, crops, device), epoch=0)
         if device.type == "cuda":
             torch.cuda.synchronize()
         connection.send((time.perf_counter() - wall, time.process_time() - cpu))

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "preprocessing": set[str](),
     "label_maps": set[str](),
     "label_names": set[str](),
-    "systems": {"models", "kernels"},
+    "systems": {"models", "kernels", "preprocessing"},
     "stages": {"models", "kernels"},
     "importers": {"checkpoint", "tf_checkpoint", "models", "preprocessing", "stages"},
     "training": {"systems", "stages", "models", "preprocessing"},

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # verb -> (module of this folder, what it does)
 VERBS = {
-    "train": ("train", "train CycleGAN, CUT, FastCUT, SinCUT or pix2pix on folders of images"),
+    "train": ("train", "train a system on folders of images"),
+    "bundle": ("bundle", "make a bundle of a run of training, finished or interrupted"),
     "import": ("import_", "make a bundle from an official checkpoint"),
     "export": ("export", "write graphs, compiled packages or engines from a bundle, and verify them"),
     "verify": ("verify", "compare a bundle's exported graphs with its PyTorch network"),

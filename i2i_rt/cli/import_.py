@@ -10,7 +10,7 @@ or the error names what to give with --set. The files are opened as tensors only
 
 import argparse
 
-from i2i_rt.errors import I2IError
+from i2i_rt.cli.assignment import assignment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from i2i_rt.importers.table import import_checkpoint
 
-    options = dict(_pair(text) for text in arguments.set)
+    options = dict(assignment(text) for text in arguments.set)
     options |= {name: "true" for name in ("eval", "no_dropout") if getattr(arguments, name)}
     bundle = import_checkpoint(
         arguments.system,
@@ -58,10 +58,3 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  note: {note}")
     print(f"\nnext: i2i-rt export {bundle.path}")
     return 0
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise I2IError(f"--set {text}: write NAME=VALUE")
-    return name, value

@@ -7,7 +7,8 @@
 
 Systems: cyclegan, cut, fastcut (photos/trainA/ and photos/trainB/, unrelated pictures), pix2pix (facades/train/ with
 pictures A|B side by side, or trainA/ and trainB/ with equal names), sincut (one picture each in trainA/ and trainB/).
-Options that are left out have the paper's values. Ctrl-C saves; --resume goes on as if nothing had happened.
+Options that are left out have the paper's values; a wrong --set lists a system's settings. Ctrl-C saves; --resume goes
+on as if nothing had happened. Held-out pictures (val… or test… beside train…) are scored on the way.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from i2i_rt.cli.assignment import assignment
 from i2i_rt.errors import I2IError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -23,13 +25,27 @@ if TYPE_CHECKING:
     from i2i_rt.training.options import TrainingOptions
 
 MAY_CHANGE = ("data", "threads")
+OPTIONS = {"system": "the system", "settings": "--set", "start": "--from"}  # that have another name than their field
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("system", help="cyclegan, cut, fastcut, sincut or pix2pix")
+    parser.add_argument("system", help="a system's name; a wrong one lists them all")
     parser.add_argument("--data", help="folder with the pictures")
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="RUN",
+        help="begin with the weights of another run: of all networks of equal name",
+    )
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="NAME=VALUE",
+        help="a setting of the system, such as the weight of a loss; may be given several times",
+    )
     data = parser.add_argument_group("data")
     data.add_argument("--direction", help="AtoB or BtoA (default: AtoB)")
     data.add_argument(
@@ -60,6 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--threads", type=int, help="CPU threads to compute with (default: PyTorch's own choice)")
     training.add_argument("--save-every", type=int, default=500, help="steps between checkpoints (default: 500)")
     training.add_argument("--sample-every", type=int, default=500, help="steps between sample grids (default: 500)")
+    training.add_argument(
+        "--evaluate-every", type=int, default=500, help="steps between scores of held-out pictures (default: 500)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     from i2i_rt.training.processes import joined_processes
     from i2i_rt.training.run_folder import RunFolder
 
-    for name in ("steps", "save_every", "sample_every", "workers"):
+    for name in ("steps", "save_every", "sample_every", "evaluate_every", "workers"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise I2IError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
@@ -80,7 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
     options = _resumed(arguments, folder) if arguments.resume else _fresh(arguments)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    schedule = Schedule(arguments.steps, arguments.save_every, arguments.sample_every, arguments.workers)
+    schedule = Schedule(
+        arguments.steps,
+        arguments.save_every,
+        arguments.sample_every,
+        arguments.evaluate_every,
+        arguments.workers,
+    )
     with joined_processes() as processes:
         outcome = train(options, folder, schedule, processes, resume=arguments.resume)
         if processes.first:
@@ -101,7 +126,11 @@ def _fresh(arguments: argparse.Namespace) -> "TrainingOptions":
         name: getattr(recipe, name)
         for name in ("epochs", "decay_epochs", "batch", "load_size", "crop_size", "learning_rate")
     } | {name: getattr(shape, name) for name in ("width", "blocks", "discriminator_width", "antialias")}
-    chosen |= _given(arguments)
+    given = _given(arguments)
+    for name in ("width", "blocks", "discriminator_width", "antialias", "direction"):
+        if name in given and name not in recipe.uses:
+            raise I2IError(f"--{name.replace('_', '-')} means nothing to {arguments.system}; leave it out")
+    chosen |= given
     if arguments.crop_size is not None and arguments.load_size is None:
         # the papers' margin for random crops: 286 for 256
         margin = recipe.load_size / recipe.crop_size
@@ -116,7 +145,7 @@ def _resumed(arguments: argparse.Namespace, folder: Any) -> "TrainingOptions":
     kept = TrainingOptions.from_json(folder.options()).to_json()
     for name, value in _given(arguments).items():
         if name not in MAY_CHANGE and value != kept[name]:
-            option = "the system" if name == "system" else f"--{name.replace('_', '-')}"
+            option = OPTIONS.get(name, f"--{name.replace('_', '-')}")
             raise I2IError(
                 f"{option} is {value} and the run in {folder.path} was started with {kept[name]}; "
                 "leave it out, or start another run without --resume"
@@ -129,7 +158,10 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     from i2i_rt.training.options import TrainingOptions
 
     names = [field.name for field in fields(TrainingOptions)]
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if arguments.settings is not None:
+        given["settings"] = dict(assignment(text) for text in arguments.settings)
+    return given
 
 
 def _summary(arguments: argparse.Namespace, options: "TrainingOptions", outcome: "Outcome", processes: int) -> str:

@@ -1,57 +1,177 @@
 """`System`: the networks of a paper and its training step, cut into phases."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
+
+from i2i_rt.preprocessing import Preprocessing
+from i2i_rt.spec import LabelInfo, StyleInfo
+from i2i_rt.systems.settings import Settings
+
+Arrangement = Literal["unpaired", "paired", "single", "labelled", "domains", "views", "triplets", "adaptation"]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a system's networks are; the defaults are the papers'."""
+    """How large a system's networks are, and what they are made for; the defaults are the papers'."""
 
     width: int = 64  # of the generator, after its first convolution
     blocks: int = 9  # residual blocks of a ResNet generator
     discriminator_width: int = 64
     antialias: bool = False  # fixed low-pass filters in place of strided and transposed convolutions
-    crop_size: int = 256  # a U-Net's depth follows from it
+    crop_size: int = 256  # the depth of many networks follows from it
+    domains: tuple[str, ...] = ()  # names in the order of their indices, of data that has domains
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How a network's weights are moved; `rate` is a multiple of the run's learning rate."""
+
+    rate: float = 1.0
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+    method: Literal["adam", "rmsprop"] = "adam"
+
+    def optimizer(self, parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        """Makes the optimiser of a network."""
+        rate, decay = self.rate * learning_rate, self.weight_decay
+        if self.method == "adam":
+            return torch.optim.Adam(parameters, rate, self.betas, weight_decay=decay, fused=True)
+        return torch.optim.RMSprop(parameters, rate, weight_decay=decay)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a paper trains a system: every field is the default of an option of the command line."""
+    """How a paper trains a system: most fields are the defaults of options of the command line.
 
-    data: Literal["unpaired", "paired", "single"]  # folders A and B, pictures A|B side by side, one picture each
+    Attributes:
+        data: what files the training set has, as `i2i_rt.training.data` tells.
+        epochs, decay_epochs: with the full learning rate, and those in which it falls linearly.
+        decay_lead: epochs by which the decay runs ahead.
+        decay_augmented: whether random crops go on while the learning rate falls.
+        epoch_images: how many images an epoch has; None: as many as the set, or the larger of its sides.
+        optimization: of networks by name; "" stands for all others.
+        settings: what `--set` can change.
+        uses: which of `width`, `blocks`, `discriminator_width`, `antialias` and `direction` mean something.
+        ema: decay of the moving averages of the networks that `System.averaged` names.
+        synchronized: whether batch norm takes the statistics of all processes.
+    """
+
+    data: Arrangement
     shape: Shape
-    epochs: int  # with the full learning rate
-    decay_epochs: int  # in which it falls linearly
+    epochs: int
+    decay_epochs: int
     batch: int = 1
     load_size: int = 286
     crop_size: int = 256
     learning_rate: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    decay_lead: int = 0  # epochs by which the decay runs ahead
-    decay_augmented: bool = True  # whether random crops go on while the learning rate falls
-    epoch_images: int | None = None  # None: the larger of the two sets
+    decay_lead: int = 0
+    decay_augmented: bool = True
+    epoch_images: int | None = None
+    optimization: Mapping[str, Optimization] = field(default_factory=lambda: {"": Optimization()})
+    settings: type[Settings] = Settings
+    uses: frozenset[str] = frozenset({"width", "blocks", "discriminator_width", "antialias", "direction"})
+    ema: float | None = None
+    synchronized: bool = False
+
+    def optimization_of(self, network: str) -> Optimization:
+        return self.optimization.get(network) or self.optimization.get("", Optimization())
 
 
 class Batch(NamedTuple):
-    """Images of both domains, `[N, 3, H, W]` in [-1, 1]: pairs in pix2pix, unrelated in all other systems."""
+    """Images of both domains, `[N, 3, H, W]` in [-1, 1]: pairs or unrelated pictures."""
 
     a: Tensor
     b: Tensor
 
 
-class System(nn.Module, ABC):
+class LabelledBatch(NamedTuple):
+    """Label maps `[N, H, W]` int64 (255: unknown), instances likewise or None, images `[N, 3, H, W]` in [-1, 1]."""
+
+    labels: Tensor
+    instances: Tensor | None
+    image: Tensor
+
+
+class DomainBatch(NamedTuple):
+    """Images with their domains, and two references of another domain each.
+
+    Images are `[N, 3, H, W]` in [-1, 1], domains `[N]` int64; both references of a row are of the domain `target`.
+    """
+
+    image: Tensor
+    domain: Tensor
+    reference: Tensor
+    other_reference: Tensor
+    target: Tensor
+
+
+class ViewsBatch(NamedTuple):
+    """Images `[N, 3, H, W]` in [-1, 1], the same pictures augmented otherwise, and their domains `[N]` int64."""
+
+    image: Tensor
+    view: Tensor
+    domain: Tensor
+
+
+class Triplets(NamedTuple):
+    """Images `[N, 3, H, W]` in [-1, 1]: the positive is to be closer to the anchor than the negative."""
+
+    anchor: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+class AdaptationBatch(NamedTuple):
+    """Images of the source with their labels `[N, H, W]` int64 (255: unknown), and unrelated ones of the target."""
+
+    source: Tensor
+    labels: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a run leaves for use: networks by the names that the stages ask for, and what a bundle says of them.
+
+    `system` is a name in `i2i_rt.stages.table`, where it is another than the one that is trained.
+    """
+
+    networks: Mapping[str, nn.Module]
+    system: str | None = None
+    preprocessing: Preprocessing | None = None
+    style: StyleInfo | None = None
+    labels: LabelInfo | None = None
+
+    def description(self) -> dict[str, Any]:
+        """Gives what `Bundle.create` takes beside networks and stages."""
+        preprocessing = None if self.preprocessing is None else asdict(self.preprocessing)
+        return {"preprocessing": preprocessing, "style": self.style, "labels": self.labels}
+
+
+Data = TypeVar("Data", bound=tuple[Any, ...])
+
+
+class System(nn.Module, ABC, Generic[Data]):
     """Networks, its direct children, and losses.
 
     A training step runs the `phases` in order, each one forward, backward and optimiser step. A system is called
     with the name of a phase and gives its losses, so that DistributedDataParallel can wrap it as one module: each
-    call is followed by one backward pass.
+    call is followed by one backward pass. Every network has one optimiser, which is stepped in each phase that trains
+    it.
+
+    Attributes:
+        step, steps: the number of the step that runs, from 0, and how many the whole schedule has.
     """
 
     phases: ClassVar[tuple[str, ...]]
+    step: int = 0
+    steps: int = 1
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -59,27 +179,47 @@ class System(nn.Module, ABC):
 
     @abstractmethod
     def trained_in(self, phase: str) -> tuple[str, ...]:
-        """Names the networks whose weights the phase's optimiser moves."""
+        """Names the networks whose weights the phase moves; none: the phase is left out at this step."""
 
     @abstractmethod
-    def losses(self, batch: Batch, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: Data, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gives the phase's losses by name, already weighted: their sum is what is minimised.
 
         `kept` lives for one step: what an earlier phase computed and a later one needs again, graph included.
         """
 
-    def forward(self, batch: Batch, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    def needs_gradient(self, name: str, phase: str) -> bool:
+        """Says whether gradients of a network's weights are computed in a phase.
+
+        A generator's graph may be made in one phase and used in the next, so it is never cut.
+        """
+        return name in self.trained_in(phase) or not name.startswith("discriminator")
+
+    def forward(self, batch: Data, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gives `losses`, detached, and their sum `total`, whose backward pass reaches the weights of the phase."""
-        trained = self.trained_in(phase)
         for name, network in self.networks.items():
-            # a generator's graph may be made in one phase and used in the next, so it is never cut
-            network.requires_grad_(name in trained or not name.startswith("discriminator"))
+            network.requires_grad_(self.needs_gradient(name, phase))
         losses = self.losses(batch, phase, kept)
         total = next(iter(losses.values())).new_zeros(())
         for loss in losses.values():
             total = total + loss
         return {"total": total} | {name: loss.detach() for name, loss in losses.items()}
 
-    def translators(self) -> dict[str, nn.Module]:
-        """Gives the generators that are worth keeping, by the name of their bundle's folder in a run."""
-        return {"bundle": self.networks["generator"]}
+    def stepped(self, kept: dict[str, Tensor]) -> None:
+        """Is called after the last phase of a step: the place for queues and averages that losses need."""
+
+    def averaged(self) -> tuple[str, ...]:
+        """Names the networks of whose weights a moving average is kept."""
+        return ()
+
+    @abstractmethod
+    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
+        """Gives what is worth keeping, by the name of the bundle's folder in a run; `networks`: which to take."""
+
+    @abstractmethod
+    def samples(self, batch: Data, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Gives the columns of the sample grid, images `[N, 3, H, W]` in [-1, 1]."""
+
+    def scores(self, batch: Data, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """Gives the scores `[N]` of held-out images by name, whose means say how far a training has come."""
+        return {}

@@ -1,5 +1,6 @@
 """CUT and FastCUT (section 3.3 of Park's thesis; Park et al. 2020, arXiv:2007.15651)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from i2i_rt.models.patch_sampler import PatchSampler, PatchSamplerConfig, draw_p
 from i2i_rt.models.patchgan import PatchDiscriminator, PatchDiscriminatorConfig
 from i2i_rt.models.resnet import ResnetGenerator, ResnetGeneratorConfig
 from i2i_rt.models.sincut import SinCUTGenerator
-from i2i_rt.systems.base import Batch, Recipe, Shape, System
+from i2i_rt.systems.base import Batch, Product, Recipe, Shape, System
 from i2i_rt.systems.losses import AdversarialLoss, adversarial, patch_nce
 
 
@@ -28,7 +29,7 @@ class Contrast:
     temperature: float = 0.07
 
 
-class CUT(System):
+class CUT(System[Batch]):
     """One generator, one discriminator, and the patch sampler that embeds the generator's own features."""
 
     phases = ("discriminator", "generator")
@@ -114,6 +115,12 @@ class CUT(System):
             ).mean()
             for index, name in enumerate(names)
         }
+
+    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
+        return {"bundle": Product({"generator": networks["generator"]})}
+
+    def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        return [batch.a, networks["generator"](batch.a), batch.b]
 
 
 def contrasted_layers(config: ResnetGeneratorConfig) -> tuple[int, ...]:

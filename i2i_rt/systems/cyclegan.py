@@ -1,11 +1,13 @@
 """CycleGAN (section 3.2 of Park's thesis; Zhu et al. 2017, arXiv:1703.10593)."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from i2i_rt.models.initialise import initialise
 from i2i_rt.models.patchgan import PatchDiscriminator, PatchDiscriminatorConfig
 from i2i_rt.models.resnet import ResnetGenerator, ResnetGeneratorConfig
-from i2i_rt.systems.base import Batch, Recipe, Shape, System
+from i2i_rt.systems.base import Batch, Product, Recipe, Shape, System
 from i2i_rt.systems.image_pool import ImagePool
 from i2i_rt.systems.losses import adversarial, distance
 
@@ -14,7 +16,7 @@ CYCLE_WEIGHT = 10.0
 IDENTITY_WEIGHT = 5.0  # half of the cycle's
 
 
-class CycleGAN(System):
+class CycleGAN(System[Batch]):
     """`generator` goes from A to B, `generator_back` from B to A; each discriminator judges one domain."""
 
     phases = ("generator", "discriminator")
@@ -64,8 +66,15 @@ class CycleGAN(System):
         for side, images in state.items():
             self.pools[side].images = list(images)
 
-    def translators(self) -> dict[str, nn.Module]:
-        return {"bundle": self.generator, "bundle-back": self.generator_back}
+    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
+        """Gives both directions, as CycleGANs of one generator."""
+        return {
+            "bundle": Product({"generator": networks["generator"]}),
+            "bundle-back": Product({"generator": networks["generator_back"]}),
+        }
+
+    def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        return [batch.a, networks["generator"](batch.a), batch.b, networks["generator_back"](batch.b)]
 
 
 def build_cyclegan(shape: Shape) -> CycleGAN:

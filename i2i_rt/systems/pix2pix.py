@@ -1,19 +1,21 @@
 """pix2pix (Isola et al. 2017, arXiv:1611.07004): translation learned from pairs."""
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2i_rt.errors import I2IError
 from i2i_rt.models.initialise import initialise
 from i2i_rt.models.patchgan import PatchDiscriminator, PatchDiscriminatorConfig
 from i2i_rt.models.unet import UNetGenerator, UNetGeneratorConfig
-from i2i_rt.systems.base import Batch, Recipe, Shape, System
+from i2i_rt.systems.base import Batch, Product, Recipe, Shape, System
 from i2i_rt.systems.losses import adversarial, distance
 
 RECONSTRUCTION_WEIGHT = 100.0
 
 
-class Pix2Pix(System):
+class Pix2Pix(System[Batch]):
     """A U-Net, and a discriminator that sees the input (first) and an image of B together.
 
     Batch norm takes the statistics of the images on its own device, as the papers' code does on several devices.
@@ -44,6 +46,12 @@ class Pix2Pix(System):
             "G_L1": RECONSTRUCTION_WEIGHT * distance(translated, batch.b),
         }
 
+    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
+        return {"bundle": Product({"generator": networks["generator"]})}
+
+    def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        return [batch.a, networks["generator"](batch.a), batch.b]
+
 
 def build_pix2pix(shape: Shape) -> Pix2Pix:
     """Makes a U-Net as deep as the crops allow, at most 8 reductions: 256x256 pixels become one.
@@ -65,4 +73,11 @@ def build_pix2pix(shape: Shape) -> Pix2Pix:
     return system
 
 
-RECIPE = Recipe("paired", Shape(), epochs=100, decay_epochs=100, decay_lead=1)
+RECIPE = Recipe(
+    "paired",
+    Shape(),
+    epochs=100,
+    decay_epochs=100,
+    decay_lead=1,
+    uses=frozenset({"width", "discriminator_width", "direction"}),
+)

@@ -9,7 +9,7 @@ from i2i_rt.models.sincut import (
     SinCUTGenerator,
     SinCUTGeneratorConfig,
 )
-from i2i_rt.systems.base import Batch, Recipe, Shape
+from i2i_rt.systems.base import Batch, Optimization, Recipe, Shape
 from i2i_rt.systems.cut import CUT, Contrast
 from i2i_rt.systems.losses import adversarial, distance, gradient_penalty
 
@@ -60,6 +60,7 @@ RECIPE = Recipe(
     load_size=CROP_SIZE,
     crop_size=CROP_SIZE,
     learning_rate=2e-3,
-    betas=(0.0, 0.99),
+    optimization={"": Optimization(betas=(0.0, 0.99))},
     epoch_images=100_000,
+    uses=frozenset({"width", "discriminator_width", "direction"}),
 )

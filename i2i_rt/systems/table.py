@@ -1,12 +1,13 @@
 """Every system that can be trained, by its name."""
 
 from collections.abc import Callable
+from typing import Any
 
 from i2i_rt.errors import I2IError, closest
 from i2i_rt.systems import cut, cyclegan, pix2pix, sincut
 from i2i_rt.systems.base import Recipe, Shape, System
 
-SYSTEMS: dict[str, tuple[Callable[[Shape], System], Recipe]] = {
+SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "cyclegan": (cyclegan.build_cyclegan, cyclegan.RECIPE),
     "cut": (cut.build_cut, cut.CUT_RECIPE),
     "fastcut": (cut.build_fastcut, cut.FASTCUT_RECIPE),
@@ -15,7 +16,7 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System], Recipe]] = {
 }
 
 
-def find(name: str) -> tuple[Callable[[Shape], System], Recipe]:
+def find(name: str) -> tuple[Callable[[Shape], System[Any]], Recipe]:
     """Gives what builds a system with fresh weights, and how its paper trains it.
 
     Raises:

@@ -3,28 +3,31 @@
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from i2i_rt.systems.base import Batch
-from i2i_rt.training.sampler import Crops, Sampler
+from i2i_rt.training.sampler import Arrays, Sampler
 
 
-def to_images(crops: Crops, device: torch.device) -> Batch:
-    """Moves uint8 `[N, H, W, 3]` to the device and gives `[N, 3, H, W]` in [-1, 1]."""
-    return Batch(*(_image(torch.from_numpy(side), device) for side in crops))
+def to_batch(kind: type[Any], arrays: Arrays, device: torch.device) -> Any:
+    """Moves a batch's fields to the device: uint8 `[N, H, W, 3]` becomes `[N, 3, H, W]` in [-1, 1], the rest stays."""
+    return kind(*(None if array is None else _field(array, device) for array in arrays))
 
 
-def _image(frames: Tensor, device: torch.device) -> Tensor:
+def _field(array: np.ndarray, device: torch.device) -> Tensor:
+    field = torch.from_numpy(array)
     if device.type == "cuda":
-        frames = frames.pin_memory().to(device, non_blocking=True)
-    return frames.permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+        field = field.pin_memory().to(device, non_blocking=True)
+    if array.dtype != np.uint8:
+        return field
+    return field.permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
 
 
 class Feeder:
-    """Gives the batches of the steps from `first` on, in order. Pillow decodes outside Python's lock."""
+    """Gives the batches of the steps from `first` on, in order. Decoding runs outside Python's lock."""
 
     def __init__(
         self, sampler: Sampler, *, first: int, part: slice, workers: int, augmented_until: int | None = None
@@ -33,7 +36,7 @@ class Feeder:
         self._sampler, self._part, self._augmented_until = sampler, part, augmented_until
         self._next = first
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops")
-        self._ahead: deque[Future[Crops]] = deque()
+        self._ahead: deque[Future[Arrays]] = deque()
         for _ in range(2 * workers):
             self._submit()
 
@@ -43,17 +46,17 @@ class Feeder:
         self._ahead.append(self._pool.submit(self._sampler.batch, step, self._part, augmented=augmented))
         self._next += 1
 
-    def next(self) -> Crops:
+    def next(self) -> Arrays:
         """Gives the next batch.
 
         Raises:
             MediaError: where a picture cannot be decoded.
         """
         start = time.perf_counter()
-        crops = self._ahead.popleft().result()
+        arrays = self._ahead.popleft().result()
         self.waited_s += time.perf_counter() - start
         self._submit()
-        return crops
+        return arrays
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

@@ -12,23 +12,36 @@ from i2i_rt.errors import I2IError, MediaError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 SMALLEST_SIDE = 16
+HELD_OUT = ("val", "test")
 
 Arrangement = Literal["unpaired", "paired", "single"]
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The files of both domains; `joined` pictures hold A on the left and B on the right and are in both lists."""
+    """The files of both domains; `joined` pictures hold both sides and are in both lists.
+
+    Their left half is A and their right half is B, the other way round where they are `turned`.
+    """
 
     a: tuple[Path, ...]
     b: tuple[Path, ...]
     joined: bool = False
+    turned: bool = False
 
     def swapped(self) -> "ImageSet":
-        return ImageSet(self.b, self.a, self.joined)
+        return ImageSet(self.b, self.a, self.joined, not self.turned)
 
 
-def find_images(folder: str | Path, arrangement: Arrangement) -> ImageSet:
+def find_held_out(folder: str | Path, arrangement: Arrangement) -> ImageSet | None:
+    """Lists the pictures that are not trained on, of `val` or else of `test`; None where a folder has none."""
+    for split in HELD_OUT:
+        if (Path(folder) / split).is_dir() or (Path(folder) / f"{split}A").is_dir():
+            return find_images(folder, arrangement, split)
+    return None
+
+
+def find_images(folder: str | Path, arrangement: Arrangement, split: str = "train") -> ImageSet:
     """Lists a folder's `trainA/` and `trainB/`, or `train/` with pictures A|B, in the order of their names.
 
     Raises:
@@ -38,11 +51,11 @@ def find_images(folder: str | Path, arrangement: Arrangement) -> ImageSet:
     folder = Path(folder)
     if not folder.is_dir():
         raise I2IError(f"there is no folder {folder}; --data names one that holds {_wanted(arrangement)}")
-    if arrangement == "paired" and (folder / "train").is_dir():
-        files = _listed(folder / "train")
+    if arrangement == "paired" and (folder / split).is_dir():
+        files = _listed(folder / split)
         _check(files, joined=True)
         return ImageSet(files, files, joined=True)
-    sides = [folder / "trainA", folder / "trainB"]
+    sides = [folder / f"{split}A", folder / f"{split}B"]
     for side in sides:
         if not side.is_dir():
             raise I2IError(f"{folder} has no folder {side.name}; --data names one that holds {_wanted(arrangement)}")

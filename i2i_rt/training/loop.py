@@ -10,19 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from i2i_rt.bundle import Provenance
 from i2i_rt.errors import I2IError
-from i2i_rt.systems.base import Recipe
 from i2i_rt.systems.table import find
-from i2i_rt.training.crops import Cropping
-from i2i_rt.training.feeder import Feeder, to_images
-from i2i_rt.training.folders import ImageSet, find_images
+from i2i_rt.training.data import open_sampler
+from i2i_rt.training.feeder import Feeder, to_batch
 from i2i_rt.training.interruption import Interruption
 from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.processes import Processes
-from i2i_rt.training.report import Report, sample_grid
+from i2i_rt.training.provenance import provenance_of
+from i2i_rt.training.report import Report, held_out_scores, sample_grid
 from i2i_rt.training.run_folder import RunFolder
-from i2i_rt.training.sampler import FolderSampler, Sampler, SingleImageSampler
+from i2i_rt.training.sampler import Sampler
 from i2i_rt.training.trainer import Trainer
 
 PREVIEWS = 4
@@ -35,6 +33,7 @@ class Schedule:
     steps: int | None = None  # end here, although the learning rate would go on; None: after the last epoch
     save_every: int = 500
     sample_every: int = 500
+    evaluate_every: int = 500
     workers: int = 2
 
 
@@ -67,9 +66,8 @@ def train(
     Raises:
         I2IError: where the data or the folder cannot be used, or the losses are no longer finite.
     """
-    trainer, images, sampler = _prepare(options, run, processes, resume=resume)
-    total = sampler.steps_per_epoch * (options.epochs + options.decay_epochs)
-    total = total if schedule.steps is None else min(total, schedule.steps)
+    trainer, sampler = _prepare(options, run, processes, resume=resume)
+    total = trainer.system.steps if schedule.steps is None else min(trainer.system.steps, schedule.steps)
     augmented = None if trainer.recipe.decay_augmented else options.epochs * sampler.steps_per_epoch
     begun, first = time.perf_counter(), trainer.step
     with ExitStack() as stack:
@@ -83,10 +81,11 @@ def train(
         stop = False
         while trainer.step < total and not stop:
             epoch = trainer.step // sampler.steps_per_epoch
-            pending.append(trainer.train(to_images(feeder.next(), processes.device), epoch))
+            pending.append(trainer.train(to_batch(sampler.kind, feeder.next(), processes.device), epoch))
             saves = trainer.step % schedule.save_every == 0 or trainer.step == total
             samples = trainer.step % schedule.sample_every == 0 or trainer.step == total
-            if not (saves or samples or trainer.step % _read_every(processes) == 0):
+            evaluates = trainer.step % schedule.evaluate_every == 0 or trainer.step == total
+            if not (saves or samples or evaluates or trainer.step % _read_every(processes) == 0):
                 continue
             steps, stop = _read(pending, interruption, processes)
             for at, losses in enumerate(steps, trainer.step - len(steps) + 1):
@@ -103,40 +102,43 @@ def train(
                     rate=trainer.learning_rate(epoch),
                 )
                 if samples or stop:
-                    report.sample(
-                        trainer.step, sample_grid(trainer.system, sampler.preview(PREVIEWS), processes.device)
-                    )
+                    report.sample(trainer.step, sample_grid(trainer, sampler, PREVIEWS))
+                if evaluates and (scores := held_out_scores(trainer, sampler)):
+                    report.scores(trainer.step, scores)
+                    run.add_scores(trainer.step, scores)
             if saves or stop:
-                save(run, trainer, images)
+                save(run, trainer, sampler)
         if trainer.step == first:
-            save(run, trainer, images)
+            save(run, trainer, sampler)
     return Outcome(
         step=trainer.step,
         total=total,
         trained=trainer.step - first,
         seconds=time.perf_counter() - begun,
         waited_s=feeder.waited_s,
-        bundles=tuple(run.path / name for name in trainer.system.translators()),
+        bundles=tuple(run.path / name for name in trainer.system.products(trainer.system.networks)),
     )
 
 
 def _prepare(
     options: TrainingOptions, run: RunFolder, processes: Processes, *, resume: bool
-) -> tuple[Trainer, ImageSet, Sampler]:
+) -> tuple[Trainer, Sampler]:
     """Checks the data, makes or reads the run's folder, and gives all that a step needs."""
     _, recipe = find(options.system)
     processes.part(options.batch)  # refuses a batch that cannot be shared out
-    images = find_images(options.data, recipe.data)
-    images = images if options.direction == "AtoB" else images.swapped()
-    sampler = make_sampler(options, recipe, images)
-    trainer = Trainer(options, processes)
+    sampler = open_sampler(options, recipe)
+    steps = sampler.steps_per_epoch * (options.epochs + options.decay_epochs)
+    trainer = Trainer(options, processes, domains=sampler.domains, steps=steps)
     if resume:
         trainer.load_state(run.read_state(processes.device))
         if processes.first:
             run.tidy()
-    elif processes.first:
+        return trainer, sampler
+    if options.start is not None:
+        trainer.begin_with(RunFolder(Path(options.start)).networks(processes.device), options.start)
+    if processes.first:
         run.start(options)
-    return trainer, images, sampler
+    return trainer, sampler
 
 
 def _read_every(processes: Processes) -> int:
@@ -164,35 +166,11 @@ def _refuse_divergence(losses: dict[str, float], step: int, options: TrainingOpt
         )
 
 
-def make_sampler(options: TrainingOptions, recipe: Recipe, images: ImageSet) -> Sampler:
-    """Makes what cuts a system's batches from its pictures."""
-    if recipe.data == "single":
-        return SingleImageSampler(
-            images,
-            crop_size=options.crop_size,
-            batch=options.batch,
-            epoch_images=recipe.epoch_images or options.batch,
-            seed=options.seed,
-        )
-    cropping = Cropping(options.resize, options.load_size, options.crop_size)
-    return FolderSampler(images, cropping, paired=recipe.data == "paired", batch=options.batch, seed=options.seed)
-
-
-def save(run: RunFolder, trainer: Trainer, images: ImageSet) -> None:
+def save(run: RunFolder, trainer: Trainer, sampler: Sampler) -> None:
     """Writes the checkpoint, then the bundles of its weights. Every process must call it; the first one writes."""
-    options, state = trainer.options, trainer.state()
+    state = trainer.state() | {"data": sampler.description}
     if not trainer.processes.first:
         return
     run.write_state(state)
-    provenance = Provenance(
-        source=f"trained by i2i-rt train {options.system}, {trainer.step} steps, seed {options.seed}",
-        sha256="",
-        notes=(
-            f"data: {Path(options.data).resolve().name}, {len(images.a)} pictures of A and {len(images.b)} of B, "
-            f"{options.direction}",
-            f"options: batch {options.batch}, crops {options.crop_size} of {options.load_size} ({options.resize}), "
-            f"{options.epochs} + {options.decay_epochs} epochs, {options.precision}",
-        ),
-    )
-    for name, generator in trainer.system.translators().items():
-        run.write_bundle(name, generator, options.system, provenance)
+    for name, product in trainer.system.products(trainer.networks()).items():
+        run.write_bundle(name, product, trainer.options.system, provenance_of(trainer, sampler.description))

@@ -1,6 +1,6 @@
 """What defines a training run: with the data and the machine it gives the same weights every time."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from i2i_rt.errors import I2IError
@@ -31,6 +31,8 @@ class TrainingOptions:
     precision: Precision = "fp32"
     seed: int = 0
     threads: int | None = None  # of the CPU; another number sums in another order, so the last bits differ
+    settings: dict[str, str] = field(default_factory=dict)  # of the system, as text
+    start: str | None = None  # a run whose weights this one begins with
 
     def __post_init__(self) -> None:
         for name, kind in (("resize", Resize), ("direction", Direction), ("precision", Precision)):

@@ -42,8 +42,11 @@ class Processes:
         share = batch // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 
-    def wrap(self, system: System) -> nn.Module:
-        """Makes backward passes average the gradients over all processes."""
+    def wrap(self, system: System[Any], *, synchronized: bool) -> nn.Module:
+        """Makes backward passes average the gradients over all processes.
+
+        `synchronized`: batch norm is to take the statistics of all processes' images.
+        """
         if self.count == 1:
             return system
         # every phase leaves some networks out; buffers are constants, or batch norm's, which stay per process,

@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
+from torch import Tensor
 
-from i2i_rt.stages.single import Translate
-from i2i_rt.systems.base import System
-from i2i_rt.training.sampler import Crops
+from i2i_rt.stages.base import to_frames
+from i2i_rt.training.feeder import to_batch
+from i2i_rt.training.sampler import Sampler
+from i2i_rt.training.trainer import Trainer
 
 LINE_EVERY_S = 15.0
 
@@ -59,6 +61,13 @@ class Report:
             self._line_at = now
             print(f"step {step}/{self._total}  {text}  waiting for data {waited:.1%}", file=sys.stderr, flush=True)
 
+    def scores(self, step: int, scores: dict[str, float]) -> None:
+        """Shows the scores of held-out pictures after `step` steps."""
+        for name, score in scores.items():
+            self._writer.add_scalar(f"held-out/{name}", score, step)
+        words = "  ".join(f"{name} {score:.4g}" for name, score in scores.items())
+        self._progress.console.print(f"step {step}/{self._total}  held out: {words}", highlight=False)
+
     def sample(self, step: int, grid: np.ndarray) -> None:
         """Writes a grid `[H, W, 3]` as PNG and into TensorBoard."""
         file = self._samples / f"step-{step:07d}.png"
@@ -78,23 +87,37 @@ class Report:
         self._writer.close()
 
 
-def sample_grid(system: System, crops: Crops, device: torch.device) -> np.ndarray:
-    """Gives a picture of rows A, G(A), then B or, in CycleGAN, B and its way back."""
-    columns: list[Any] = []
+def sample_grid(trainer: Trainer, sampler: Sampler, images: int) -> np.ndarray:
+    """Gives a picture `[H, W, 3]` uint8 of what the networks make of a few items, a row each."""
+    networks, arrays = trainer.networks(), sampler.preview(images)
+    torch.manual_seed(trainer.options.seed)  # the next step draws its own numbers anew
+    rows = []
     with torch.no_grad():
-        for generator, frames in zip(system.translators().values(), crops, strict=False):
-            module = Translate(generator).eval()
-            # one image at a time: the memory of a training step is all there may be
-            translated = [module(torch.from_numpy(frame[None].copy()).to(device)).cpu().numpy()[0] for frame in frames]
-            columns += [frames, np.stack(translated)]
-    system.train()
-    if len(columns) == 2:
-        columns.append(crops[1])
-    rows = min(len(column) for column in columns)
-    high, wide = (max(column.shape[axis] for column in columns) for axis in (1, 2))
-    grid = np.full((rows * high, len(columns) * wide, 3), 255, np.uint8)
-    for place, column in enumerate(columns):
-        for row in range(rows):
-            image = column[row]
-            grid[row * high :, place * wide :][: image.shape[0], : image.shape[1]] = image
+        for index in range(min(len(array) for array in arrays if array is not None)):
+            # one item at a time: the memory of a training step is all there may be
+            one = tuple(None if array is None else array[index : index + 1].copy() for array in arrays)
+            batch = to_batch(sampler.kind, one, trainer.processes.device)
+            rows.append([_frame(column[0]) for column in trainer.system.samples(batch, networks)])
+    high, wide = (max(image.shape[axis] for row in rows for image in row) for axis in (0, 1))
+    grid = np.full((len(rows) * high, len(rows[0]) * wide, 3), 255, np.uint8)
+    for top, row in enumerate(rows):
+        for place, image in enumerate(row):
+            grid[top * high :, place * wide :][: image.shape[0], : image.shape[1]] = image
     return grid
+
+
+def _frame(image: Tensor) -> np.ndarray:
+    """Gives `[3, H, W]` in [-1, 1] as `[H, W, 3]` uint8."""
+    return to_frames(image[None])[0].cpu().numpy()
+
+
+def held_out_scores(trainer: Trainer, sampler: Sampler) -> dict[str, float]:
+    """Gives the means of a system's scores over all held-out pictures; none where there are no such pictures."""
+    networks, found = trainer.networks(), dict[str, list[Tensor]]()
+    torch.manual_seed(trainer.options.seed)
+    with torch.no_grad():
+        for arrays in sampler.held_out():
+            batch = to_batch(sampler.kind, arrays, trainer.processes.device)
+            for name, values in trainer.system.scores(batch, networks).items():
+                found.setdefault(name, []).append(values.float().flatten().cpu())
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}

@@ -2,7 +2,8 @@
 
 training.json   the options
 state.pt        weights, optimisers and the step: what `--resume` reads
-bundle/         the generator, as `i2i-rt export` takes it
+bundle/         what was trained, as `i2i-rt export` takes it
+scores.jsonl    scores of held-out pictures, a line each time
 samples/        grids of inputs and translations
 tensorboard/    losses, speed and samples
 """
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from i2i_rt.bundle import Bundle, Provenance, write_json
 from i2i_rt.errors import I2IError
 from i2i_rt.models import table
 from i2i_rt.stages.table import stages_of
+from i2i_rt.systems.base import Product
 from i2i_rt.training.options import TrainingOptions
+
+SCORES = "scores.jsonl"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class RunFolder:
         # what an earlier run left that never came to a checkpoint
         for name in ("samples", "tensorboard"):
             shutil.rmtree(self.path / name, ignore_errors=True)
+        (self.path / SCORES).unlink(missing_ok=True)
         try:
             (self.path / "samples").mkdir(parents=True)
             write_json(self.path / "training.json", options.to_json())
@@ -94,6 +98,20 @@ class RunFolder:
             raise I2IError(f"the checkpoint {self.state_file} is damaged; start again without --resume") from error
         return state
 
+    def networks(self, device: torch.device) -> dict[str, dict[str, torch.Tensor]]:
+        """Reads the weights of a run's networks, by their names, for another run to begin with.
+
+        Raises:
+            I2IError: where there is no run, or its file is damaged.
+        """
+        if not self.state_file.is_file():
+            raise I2IError(f"{self.path} holds no run with a checkpoint; --from names the folder of one")
+        found: dict[str, dict[str, torch.Tensor]] = {}
+        for key, tensor in self.read_state(device)["system"].items():
+            name, _, parameter = key.partition(".")
+            found.setdefault(name, {})[parameter] = tensor
+        return found
+
     def write_state(self, state: dict[str, Any]) -> None:
         """Writes a checkpoint beside the last one, and takes its place once it is on the disk.
 
@@ -115,18 +133,19 @@ class RunFolder:
                 "make room, then go on with --resume"
             ) from error
 
-    def write_bundle(self, name: str, generator: nn.Module, system: str, provenance: Provenance) -> Path:
+    def add_scores(self, step: int, scores: dict[str, float]) -> None:
+        """Adds a line to `scores.jsonl`; lines of steps that a resumed run does anew give way."""
+        file = self.path / SCORES
+        lines = file.read_text().splitlines() if file.is_file() else []
+        lines = [line for line in lines if json.loads(line)["step"] < step]
+        fresh = file.with_name(f".{SCORES}.part")
+        fresh.write_text("\n".join([*lines, json.dumps({"step": step, **scores})]) + "\n")
+        fresh.replace(file)
+
+    def write_bundle(self, name: str, product: Product, system: str, provenance: Provenance) -> Path:
         """Writes a bundle, or brings its weights up to date; there is never a moment without a complete one."""
-        path, networks = self.path / name, {"generator": generator}
-        fresh = self.path / f".{name}.part"
-        Bundle.create(
-            fresh,
-            system=system,
-            networks={key: table.describe(network) for key, network in networks.items()},
-            stages={key: stage.spec for key, stage in stages_of(system, networks).items()},
-            weights=table.weights_of(networks),
-            provenance=provenance,
-        )
+        path, fresh = self.path / name, self.path / f".{name}.part"
+        create_bundle(fresh, product, system, provenance)
         if path.is_dir():
             # same network, other weights; exported graphs stay, and are refused by their weights' digest
             for file in fresh.iterdir():
@@ -135,6 +154,24 @@ class RunFolder:
         else:
             fresh.rename(path)
         return path
+
+
+def create_bundle(path: Path, product: Product, system: str, provenance: Provenance) -> Bundle:
+    """Writes a bundle of what the training of a system gave.
+
+    Raises:
+        BundleError: where `path` holds something that is no bundle.
+    """
+    system = product.system or system
+    return Bundle.create(
+        path,
+        system=system,
+        networks={key: table.describe(network) for key, network in product.networks.items()},
+        stages={key: stage.spec for key, stage in stages_of(system, product.networks).items()},
+        weights=table.weights_of(product.networks),
+        provenance=provenance,
+        **product.description(),
+    )
 
 
 def _sync_folder(path: Path) -> None:

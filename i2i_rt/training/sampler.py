@@ -3,60 +3,136 @@
 So a resumed run, and each process of a data-parallel one, sees exactly what a single uninterrupted run sees.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
+from i2i_rt.systems.base import Batch
 from i2i_rt.training.crops import Cropping, ImageCache
 from i2i_rt.training.folders import ImageSet
 
-Crops = tuple[np.ndarray, np.ndarray]  # uint8 [N, crop, crop, 3] of A and of B
+Arrays = tuple[np.ndarray | None, ...]  # the fields of a batch: images uint8 [N, H, W, 3], the rest int64
 
 
 class Sampler(Protocol):
-    """Gives batches by number."""
+    """Gives batches by number.
 
+    Attributes:
+        kind: what the arrays are fields of, a named tuple of `i2i_rt.systems.base`.
+        domains: names in the order of their indices, of data that has domains.
+        description: what the data is, for who reads a bundle's provenance.
+    """
+
+    kind: type[Any]
     steps_per_epoch: int
+    domains: tuple[str, ...]
+    description: str
 
-    def batch(self, step: int, part: slice, *, augmented: bool = True) -> Crops:
+    def batch(self, step: int, part: slice, *, augmented: bool = True) -> Arrays:
         """Gives the images `part` of the batch of `step` (counted from 0)."""
         ...
 
-    def preview(self, images: int) -> Crops:
+    def preview(self, images: int) -> Arrays:
         """Gives crops that are the same at every call, for the sample grids."""
         ...
 
+    def held_out(self) -> Iterator[Arrays]:
+        """Gives batches of pictures that are not trained on, always the same; none where the data has none."""
+        ...
 
-class FolderSampler:
-    """Every picture of the larger set once an epoch, in a new order; pictures of B are drawn, or are A's partners."""
 
-    def __init__(self, images: ImageSet, cropping: Cropping, *, paired: bool, batch: int, seed: int) -> None:
-        self.images, self.cropping, self.paired, self.size, self.seed = images, cropping, paired, batch, seed
-        longest = max(len(images.a), len(images.b))
-        self.steps_per_epoch = max(longest // batch, 1)
+class EpochSampler(ABC):
+    """Every item of a set once an epoch, in a new order; what an item is, its subclasses say."""
+
+    kind: type[Any]
+    domains: tuple[str, ...] = ()
+    description = ""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        batch: int,
+        seed: int,
+        epoch_images: int | None = None,
+        held: "EpochSampler | None" = None,
+    ) -> None:
+        self.count, self.size, self.seed, self.held = count, batch, seed, held
+        self.steps_per_epoch = max((epoch_images or count) // batch, 1)
+
+    @abstractmethod
+    def item(self, index: int, generator: np.random.Generator, *, augmented: bool) -> Arrays:
+        """Gives the fields of an item, without `N`; all that is random comes from the generator."""
+
+    @abstractmethod
+    def still(self, index: int) -> Arrays:
+        """Gives the fields of an item, without `N`: always the same ones."""
+
+    def batch(self, step: int, part: slice, *, augmented: bool = True) -> Arrays:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        items = []
+        for number in range(place * self.size, (place + 1) * self.size)[part]:
+            lap, position = divmod(number, self.count)
+            index = int(self._order(epoch, lap)[position])
+            items.append(self.item(index, np.random.default_rng((self.seed, 1, epoch, number)), augmented=augmented))
+        return stacked(items)
+
+    def _order(self, epoch: int, lap: int) -> np.ndarray:
+        """Gives the order of the items; an epoch that is longer than the set goes through it in several laps."""
+        key = (self.seed, 0, epoch, lap) if lap else (self.seed, 0, epoch)
+        return np.random.default_rng(key).permutation(self.count)
+
+    def preview(self, images: int) -> Arrays:
+        return stacked([self.still(index) for index in range(min(images, self.count))])
+
+    def held_out(self) -> Iterator[Arrays]:
+        if self.held is None:
+            return
+        for first in range(0, self.held.count, self.size):
+            chosen = range(first, min(first + self.size, self.held.count))
+            yield stacked([self.held.still(index) for index in chosen])
+
+
+def stacked(items: Sequence[Arrays]) -> Arrays:
+    """Joins the fields of items along a new first axis; a field that is None stays None."""
+    columns = zip(*items, strict=True)
+    return tuple(None if column[0] is None else np.stack(column) for column in columns)  # type: ignore[arg-type]
+
+
+class FolderSampler(EpochSampler):
+    """Every picture of the larger set once an epoch; pictures of B are drawn, or are A's partners."""
+
+    kind = Batch
+
+    def __init__(
+        self,
+        images: ImageSet,
+        cropping: Cropping,
+        *,
+        paired: bool,
+        batch: int,
+        seed: int,
+        epoch_images: int | None = None,
+        held: ImageSet | None = None,
+    ) -> None:
+        still = None if held is None else FolderSampler(held, cropping, paired=paired, batch=batch, seed=seed)
+        super().__init__(
+            max(len(images.a), len(images.b)), batch=batch, seed=seed, epoch_images=epoch_images, held=still
+        )
+        self.images, self.cropping, self.paired = images, cropping, paired
+        self.description = f"{len(images.a)} pictures of A and {len(images.b)} of B"
         self._cache = ImageCache()
         # without the margin for random crops
         self._tight = Cropping(cropping.resize, cropping.crop_size, cropping.crop_size)
 
-    def batch(self, step: int, part: slice, *, augmented: bool = True) -> Crops:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        longest = max(len(self.images.a), len(self.images.b))
-        order = np.random.default_rng((self.seed, 0, epoch)).permutation(longest)
-        pairs = [
-            self._pair(int(order[(place * self.size + item) % longest]), epoch, place * self.size + item, augmented)
-            for item in range(self.size)[part]
-        ]
-        a, b = zip(*pairs, strict=True)
-        return np.stack(a), np.stack(b)
-
-    def _pair(self, index: int, epoch: int, item: int, augmented: bool) -> Crops:
-        generator = np.random.default_rng((self.seed, 1, epoch, item))
+    def item(self, index: int, generator: np.random.Generator, *, augmented: bool) -> Arrays:
         cropping = self.cropping if augmented else self._tight
         files = self.images
         if self.paired:
-            both = self._both(index, cropping)
-            crop = cropping.cut(both, generator)
+            crop = cropping.cut(self._both(index, cropping), generator)
             return crop[..., :3], crop[..., 3:]
         partner = int(generator.integers(len(files.b))) if len(files.b) > 1 else 0
         # the smaller set is walked round and round
@@ -64,31 +140,31 @@ class FolderSampler:
         b = self._cache.load(files.b[partner], cropping)
         return cropping.cut(a, generator), cropping.cut(b, generator)
 
+    def still(self, index: int) -> Arrays:
+        tight, files = self._tight, self.images
+        if self.paired:
+            both = tight.centre(self._both(index, tight))
+            return both[..., :3], both[..., 3:]
+        a, b = (tight.centre(self._cache.load(side[index % len(side)], tight)) for side in (files.a, files.b))
+        return a, b
+
     def _both(self, index: int, cropping: Cropping) -> np.ndarray:
         """Gives A and B of a pair along the channels, so that they are cut and mirrored alike."""
         a, b = self.images.a[index], self.images.b[index]
         if self.images.joined:
             both = self._cache.load(a, cropping, joined=True)
-            return both
+            return both if not self.images.turned else np.concatenate([both[..., 3:], both[..., :3]], axis=2)
         images = [self._cache.load(file, cropping) for file in (a, b)]
         return np.concatenate(images, axis=2)
-
-    def preview(self, images: int) -> Crops:
-        tight = self._tight
-        if self.paired:
-            both = [tight.centre(self._both(index, tight)) for index in range(min(images, len(self.images.a)))]
-            return np.stack([image[..., :3] for image in both]), np.stack([image[..., 3:] for image in both])
-        a, b = (
-            np.stack([tight.centre(self._cache.load(file, tight)) for file in files[:images]])
-            for files in (self.images.a, self.images.b)
-        )
-        return a, b
 
 
 class SingleImageSampler:
     """SinCUT's crops: the picture scaled anew for each batch, cut along a shifted grid, no cell twice."""
 
     SMALLEST_SCALE = 1 / 3
+    kind = Batch
+    domains: tuple[str, ...] = ()
+    description = "one picture of A and one of B"
 
     def __init__(self, images: ImageSet, *, crop_size: int, batch: int, epoch_images: int, seed: int) -> None:
         self.crop_size, self.size, self.seed = crop_size, batch, seed
@@ -96,7 +172,7 @@ class SingleImageSampler:
         cache, whole = ImageCache(), Cropping("none", crop_size, crop_size)
         self._pictures = [Image.fromarray(cache.load(file, whole)) for file in (images.a[0], images.b[0])]
 
-    def batch(self, step: int, part: slice, *, augmented: bool = True) -> Crops:
+    def batch(self, step: int, part: slice, *, augmented: bool = True) -> Arrays:
         a, b = (
             self._crops(picture, np.random.default_rng((self.seed, side, step)))[part]
             for side, picture in enumerate(self._pictures)
@@ -123,10 +199,13 @@ class SingleImageSampler:
             crops.append(cut[:, ::-1] if generator.random() < 0.5 else cut)
         return np.stack(crops)
 
-    def preview(self, images: int) -> Crops:
+    def preview(self, images: int) -> Arrays:
         """Gives the middle of each picture, at most 512 pixels a side, in multiples of 4."""
         a, b = (_middle(np.asarray(picture), 512)[None] for picture in self._pictures)
         return a, b
+
+    def held_out(self) -> Iterator[Arrays]:
+        return iter(())
 
 
 def _middle(image: np.ndarray, most: int) -> np.ndarray:

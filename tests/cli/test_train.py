@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from PIL import Image
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.cli import main
+from i2i_rt.systems.pix2pix import Pix2Pix
 from tests.training.conftest import draw_pictures, pairs, photos, single
 
 __all__ = ["pairs", "photos", "single"]
 
-TINY = ["--width", "4", "--blocks", "1", "--discriminator-width", "4"]
-SMALL = [*TINY, "--crop-size", "32"]
+TINY = ["--width", "4", "--discriminator-width", "4"]
+SMALL = [*TINY, "--blocks", "1", "--crop-size", "32"]
 
 
 def test_training_ends_with_a_bundle_samples_logs_and_the_next_command(
@@ -39,7 +41,7 @@ def test_training_ends_with_a_bundle_samples_logs_and_the_next_command(
     assert "3 steps, seed 0" in bundle.provenance.source
     assert "3 pictures of A and 4 of B" in bundle.provenance.notes[0]
     grid = np.asarray(Image.open(run / "samples" / "step-0000003.png"))
-    assert grid.shape == (3 * 32, 3 * 32, 3)
+    assert grid.shape == (4 * 32, 3 * 32, 3)
     assert list((run / "tensorboard").iterdir())
 
 
@@ -55,7 +57,7 @@ def test_options_that_are_left_out_have_the_papers_values(photos: Path, tmp_path
     ("system", "data", "options"),
     [
         pytest.param("cyclegan", "photos", SMALL, id="cyclegan"),
-        pytest.param("pix2pix", "pairs", [*SMALL, "--direction", "BtoA"], id="pix2pix"),
+        pytest.param("pix2pix", "pairs", [*TINY, "--crop-size", "32", "--direction", "BtoA"], id="pix2pix"),
         pytest.param("sincut", "single", [*TINY, "--batch", "2"], id="sincut"),
         pytest.param("cut", "photos", [*SMALL, "--precision", "bf16", "--no-antialias", "--batch", "2"], id="cut-bf16"),
     ],
@@ -84,9 +86,69 @@ def test_resume_needs_no_options_and_goes_on(photos: Path, tmp_path: Path, capsy
     assert "has all its 3 steps" in capsys.readouterr().out
 
 
+def test_run_becomes_bundles_elsewhere_without_its_data(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, bundle = tmp_path / "run", tmp_path / "kept" / "zebra"
+    main(["train", "cyclegan", "--data", str(photos), "-o", str(run), *SMALL, "--steps", "1"])
+    shutil.rmtree(photos)
+    capsys.readouterr()
+
+    assert main(["bundle", str(run), "-o", str(bundle)]) == 0
+
+    printed = capsys.readouterr().out
+    assert f"{bundle}: cyclegan, " in printed and f"next: i2i-rt export {bundle}" in printed
+    for name, own in (("zebra", "bundle"), ("zebra-back", "bundle-back")):
+        made, written = Bundle.open(tmp_path / "kept" / name), Bundle.open(run / own)
+        assert made.weights_sha256() == written.weights_sha256() and made.provenance == written.provenance
+
+
+def test_bundle_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bundle", str(tmp_path), "-o", str(tmp_path / "bundle")]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_run_begins_with_anothers_weights(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data", str(photos), *SMALL, "--steps", "1"]
+    main(["train", "cut", "-o", str(tmp_path / "first"), *words])
+    slow = ["--learning-rate", "1e-12", "--from", str(tmp_path / "first")]
+
+    assert main(["train", "fastcut", "-o", str(tmp_path / "second"), *words, *slow, "--seed", "5"]) == 0
+
+    first, second = (Bundle.open(tmp_path / name / "bundle") for name in ("first", "second"))
+    for key, weights in first.weights().items():
+        assert np.allclose(weights, second.weights()[key], atol=1e-6)
+    assert "began with the weights of first" in second.provenance.notes
+    capsys.readouterr()
+    wide = ["--width", "8", "--from", str(tmp_path / "first")]
+    assert main(["train", "cut", "-o", str(tmp_path / "third"), *words, *wide]) == 2
+    assert "its network 'generator' has another shape" in capsys.readouterr().err
+
+
+def test_held_out_pictures_are_scored_on_the_way(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_pictures(pairs / "val", 3, size=(96, 40), seed=1)
+    monkeypatch.setattr(
+        Pix2Pix, "scores", lambda self, batch, networks: {"mean": networks["generator"](batch.a).mean((1, 2, 3))}
+    )
+    words = ["train", "pix2pix", "--data", str(pairs), "-o", str(tmp_path / "run"), *TINY, "--crop-size", "32"]
+
+    main([*words, "--steps", "3", "--evaluate-every", "2"])
+    main([*words, "--resume", "--steps", "4", "--evaluate-every", "2"])
+
+    lines = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3, 4] and all(-1 < line["mean"] < 1 for line in lines)
+    assert "held out: mean" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        pytest.param(["cut", "--data", "{photos}", "--set", "weight=1"], "cut has no such setting", id="setting"),
+        pytest.param(["cut", "--data", "{photos}", "--set", "weight"], "write NAME=VALUE", id="assignment"),
+        pytest.param(["cut", "--data", "{photos}", "--from", "nowhere"], "nowhere holds no run", id="from"),
+        pytest.param(["pix2pix", "--data", "{photos}", "--blocks", "3"], "--blocks means nothing", id="unused-option"),
         pytest.param(["cutt", "--data", "{photos}"], "did you mean 'cut'?", id="unknown-system"),
         pytest.param(["cut"], "name the folder with the pictures with --data", id="no-data"),
         pytest.param(["cut", "--data", "{photos}/nothing"], "there is no folder", id="missing-folder"),

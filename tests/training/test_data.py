@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from i2i_rt.errors import I2IError, MediaError
+from i2i_rt.systems.base import Batch
 from i2i_rt.training.crops import Cropping, ImageCache
-from i2i_rt.training.feeder import Feeder, to_images
-from i2i_rt.training.folders import find_images
+from i2i_rt.training.feeder import Feeder, to_batch
+from i2i_rt.training.folders import find_held_out, find_images
 from i2i_rt.training.sampler import FolderSampler, SingleImageSampler
 from tests.training.conftest import draw_pictures
 
@@ -210,6 +211,39 @@ def test_direction_swaps_the_sides(photos: Path) -> None:
     assert images.swapped().a == images.b
 
 
+def test_direction_swaps_the_halves_of_joined_pictures(pairs: Path) -> None:
+    images = find_images(pairs, "paired")
+    there, back = (FolderSampler(each, CROPPING, paired=True, batch=2, seed=0) for each in (images, images.swapped()))
+
+    a, b = there.batch(0, slice(0, 2))
+
+    assert not np.array_equal(a, b)
+    assert all(map(np.array_equal, back.batch(0, slice(0, 2)), (b, a)))
+
+
+def test_pictures_that_are_not_trained_on_are_found(photos: Path) -> None:
+    assert find_held_out(photos, "unpaired") is None
+    draw_pictures(photos / "testA", 3, seed=2)
+    draw_pictures(photos / "testB", 3, seed=3)
+    held = find_held_out(photos, "unpaired")
+    sampler = FolderSampler(find_images(photos, "unpaired"), CROPPING, paired=False, batch=2, seed=0, held=held)
+
+    sizes = [len(a) for a, _ in sampler.held_out()]
+
+    assert sizes == [2, 1]
+    assert all(map(np.array_equal, next(sampler.held_out()), next(sampler.held_out())))
+
+
+def test_epoch_may_be_longer_than_the_set(photos: Path) -> None:
+    images = find_images(photos, "unpaired")
+    sampler = FolderSampler(images, CROPPING, paired=False, batch=2, seed=0, epoch_images=12)
+    laps = [sampler._order(0, lap) for lap in range(3)]
+
+    assert sampler.steps_per_epoch == 6
+    assert all(sorted(lap) == list(range(4)) for lap in laps) and not np.array_equal(laps[0], laps[1])
+    assert sampler.batch(5, slice(0, 2))[0].shape == (2, 32, 32, 3)
+
+
 def test_without_augmentation_crops_are_the_whole_picture(photos: Path) -> None:
     image = ImageCache().load(photos / "trainA" / "0.png", Cropping("square", 32, 32))
     sampler = folder_sampler(photos)
@@ -234,12 +268,13 @@ def test_sincut_visits_no_cell_twice(single: Path) -> None:
     assert sampler.steps_per_epoch == 25
 
 
-def test_images_are_in_the_networks_range() -> None:
+def test_images_are_in_the_networks_range_and_other_fields_stay() -> None:
     frames = np.array([0, 255], np.uint8).repeat(3).reshape(1, 1, 2, 3)
 
-    a, _ = to_images((frames, frames), torch.device("cpu"))
+    a, labels = to_batch(Batch, (frames, np.array([[3]])), torch.device("cpu"))
 
     assert a.shape == (1, 3, 1, 2) and a.min() == -1 and a.max() == 1
+    assert labels.dtype == torch.int64 and labels.item() == 3
 
 
 class SlowSampler:

@@ -45,5 +45,5 @@ def test_recipes_have_the_papers_values(
 ) -> None:
     _, recipe = find(system)
 
-    assert (recipe.batch, recipe.learning_rate, recipe.betas) == (batch, rate, betas)
+    assert (recipe.batch, recipe.learning_rate, recipe.optimization_of("generator").betas) == (batch, rate, betas)
     assert (recipe.load_size, recipe.crop_size) == (load_size, crop_size)

@@ -1,0 +1,65 @@
+"""From a folder to the sampler that a system trains with."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from i2i_rt.systems.base import Arrangement, Recipe
+from i2i_rt.training.crops import Cropping
+from i2i_rt.training.folders import find_held_out, find_images
+from i2i_rt.training.options import TrainingOptions
+from i2i_rt.training.sampler import FolderSampler, Sampler, SingleImageSampler
+
+
+def open_sampler(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    """Finds a training set's files and makes what cuts batches from them.
+
+    Raises:
+        I2IError: where folders are missing or empty, or what belongs together is incomplete.
+    """
+    return SAMPLERS[recipe.data](options, recipe)
+
+
+def cropping_of(options: TrainingOptions) -> Cropping:
+    return Cropping(options.resize, options.load_size, options.crop_size)
+
+
+def _unpaired(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    return _folders(options, recipe, paired=False)
+
+
+def _paired(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    return _folders(options, recipe, paired=True)
+
+
+def _folders(options: TrainingOptions, recipe: Recipe, *, paired: bool) -> Sampler:
+    arrangement: Literal["paired", "unpaired"] = "paired" if paired else "unpaired"
+    images, held = find_images(options.data, arrangement), find_held_out(options.data, arrangement)
+    if options.direction == "BtoA":
+        images, held = images.swapped(), held and held.swapped()
+    return FolderSampler(
+        images,
+        cropping_of(options),
+        paired=paired,
+        batch=options.batch,
+        seed=options.seed,
+        epoch_images=recipe.epoch_images,
+        held=held,
+    )
+
+
+def _single(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    images = find_images(options.data, "single")
+    return SingleImageSampler(
+        images if options.direction == "AtoB" else images.swapped(),
+        crop_size=options.crop_size,
+        batch=options.batch,
+        epoch_images=recipe.epoch_images or options.batch,
+        seed=options.seed,
+    )
+
+
+SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
+    "unpaired": _unpaired,
+    "paired": _paired,
+    "single": _single,
+}
