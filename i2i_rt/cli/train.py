@@ -7,12 +7,13 @@
 
 Systems: cyclegan, cut, fastcut (photos/trainA/ and photos/trainB/, unrelated pictures), pix2pix (facades/train/ with
 pictures A|B side by side, or trainA/ and trainB/ with equal names), sincut (one picture each in trainA/ and trainB/).
-Options that are left out have the paper's values; a wrong --set lists a system's settings. Ctrl-C saves; --resume goes
-on as if nothing had happened. Held-out pictures (val… or test… beside train…) are scored on the way.
+Options that are left out have the paper's values. 'i2i-rt train SYSTEM --explain' says what data a system takes and
+what can be set. Ctrl-C saves; --resume goes on as if nothing had happened.
 """
 
 import argparse
 import importlib.util
+import inspect
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from i2i_rt.training.loop import Outcome
     from i2i_rt.training.options import TrainingOptions
 
+SHAPE = ("width", "blocks", "discriminator_width", "antialias")
 MAY_CHANGE = ("data", "threads")
 OPTIONS = {"system": "the system", "settings": "--set", "start": "--from"}  # that have another name than their field
 
@@ -31,7 +33,8 @@ OPTIONS = {"system": "the system", "settings": "--set", "start": "--from"}  # th
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("system", help="a system's name; a wrong one lists them all")
     parser.add_argument("--data", help="folder with the pictures")
-    parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the run")
+    parser.add_argument("-o", "--output", type=Path, help="folder of the run")
+    parser.add_argument("--explain", action="store_true", help="say what data the system takes and what can be set")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     parser.add_argument(
         "--from",
@@ -85,6 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
     for package in ("torch", "tensorboard"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(package, "train", "training")
+    if arguments.explain:
+        print(_explanation(arguments.system))
+        return 0
+    if arguments.output is None:
+        raise I2IError("no output: name the folder of the run with -o")
     import torch
 
     from i2i_rt.training.loop import Schedule, train
@@ -113,6 +121,28 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if outcome.step >= outcome.total else 130
 
 
+def _explanation(name: str) -> str:
+    """Says what a system is trained on, the paper's values of the options, and the settings."""
+    from i2i_rt.systems.table import find
+    from i2i_rt.training.data import LAYOUTS
+
+    _, recipe = find(name)
+    values = {option: getattr(recipe, option) for option in ("epochs", "decay_epochs", "batch", "load_size")}
+    values |= {option: getattr(recipe, option) for option in ("crop_size", "learning_rate")}
+    values |= {option: getattr(recipe.shape, option) for option in SHAPE if option in recipe.uses}
+    lines = [
+        f"data      {LAYOUTS[recipe.data]}",
+        "options   " + " ".join(f"--{option.replace('_', '-')} {value}" for option, value in values.items()),
+    ]
+    if recipe.epoch_images is not None:
+        lines.append(f"epochs    of {recipe.epoch_images} images, whatever the size of the set")
+    settings = recipe.settings.described()
+    lines += [f"settings  {settings or 'none'}"]
+    if settings:
+        lines += ["", inspect.getdoc(recipe.settings) or ""]
+    return "\n".join(lines)
+
+
 def _fresh(arguments: argparse.Namespace) -> "TrainingOptions":
     """Fills in the paper's values where an option was left out."""
     from i2i_rt.systems.table import find
@@ -125,9 +155,9 @@ def _fresh(arguments: argparse.Namespace) -> "TrainingOptions":
     chosen: dict[str, Any] = {
         name: getattr(recipe, name)
         for name in ("epochs", "decay_epochs", "batch", "load_size", "crop_size", "learning_rate")
-    } | {name: getattr(shape, name) for name in ("width", "blocks", "discriminator_width", "antialias")}
+    } | {name: getattr(shape, name) for name in SHAPE}
     given = _given(arguments)
-    for name in ("width", "blocks", "discriminator_width", "antialias", "direction"):
+    for name in (*SHAPE, "direction"):
         if name in given and name not in recipe.uses:
             raise I2IError(f"--{name.replace('_', '-')} means nothing to {arguments.system}; leave it out")
     chosen |= given

@@ -63,3 +63,10 @@ SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "paired": _paired,
     "single": _single,
 }
+
+# what a folder holds, for who makes one
+LAYOUTS: dict[Arrangement, str] = {
+    "unpaired": "trainA/ and trainB/: pictures of two kinds, unrelated; held out: valA/ valB/ or testA/ testB/",
+    "paired": "train/ with pictures A|B side by side, or trainA/ and trainB/ with equal names; held out: val… or test…",
+    "single": "trainA/ and trainB/ with one picture each",
+}

@@ -16,6 +16,7 @@ from PIL import Image
 from i2i_rt.bundle import Bundle
 from i2i_rt.cli import main
 from i2i_rt.systems.pix2pix import Pix2Pix
+from i2i_rt.systems.table import SYSTEMS
 from tests.training.conftest import draw_pictures, pairs, photos, single
 
 __all__ = ["pairs", "photos", "single"]
@@ -101,6 +102,14 @@ def test_run_becomes_bundles_elsewhere_without_its_data(
     for name, own in (("zebra", "bundle"), ("zebra-back", "bundle-back")):
         made, written = Bundle.open(tmp_path / "kept" / name), Bundle.open(run / own)
         assert made.weights_sha256() == written.weights_sha256() and made.provenance == written.provenance
+
+
+@pytest.mark.parametrize("system", list(SYSTEMS))
+def test_every_system_says_what_it_takes(system: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", system, "--explain"]) == 0
+
+    data, options, *_ = capsys.readouterr().out.splitlines()
+    assert data.startswith("data      train") and "--learning-rate 0.00" in options
 
 
 def test_bundle_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
