@@ -46,6 +46,9 @@ OPTIONAL = {
     "skimage": ("scikit-image", "train"),
     "tensorboard": ("tensorboard", "train"),
     "torch": ("torch", "train"),
+    "torch_fidelity": ("torch-fidelity", "train"),
+    "torchmetrics": ("torchmetrics", "train"),
+    "torchvision": ("torchvision", "train"),
     "tritonclient": ("tritonclient", "client"),
     "yaml": ("pyyaml", "deploy"),
 }

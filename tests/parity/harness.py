@@ -17,6 +17,7 @@ from tests.parity import (
     cycada,
     egscit,
     gpunit,
+    metrics,
     munit,
     single,
     spade,
@@ -27,7 +28,7 @@ from tests.parity import (
 )
 from tests.parity.case import Answer, UnsupportedCase
 
-FAMILIES = (single, gpunit, swapping, stargan, tunit, munit, bicyclegan, spade, cycada, step, egscit, arcface)
+FAMILIES = (single, gpunit, swapping, stargan, tunit, munit, bicyclegan, spade, cycada, step, egscit, arcface, metrics)
 
 
 @dataclass(frozen=True)

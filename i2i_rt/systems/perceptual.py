@@ -1,0 +1,41 @@
+"""Losses and distances of activations of VGG: how alike two images look, and how alike their styles are."""
+
+import torch
+from torch import Tensor
+
+from i2i_rt.pretrained import FrozenNetwork
+
+WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of the five layers, the first one the finest
+
+
+def vgg_loss(vgg: FrozenNetwork, images: Tensor, targets: Tensor) -> Tensor:
+    """Gives SPADE's loss with `vgg19`: mean absolute differences of five layers. Targets get no gradient."""
+    pairs = zip(WEIGHTS, *_activations(vgg, images, targets), strict=True)
+    return torch.stack([weight * (a - b).abs().mean() for weight, a, b in pairs]).sum()
+
+
+def squared_vgg_loss(vgg: FrozenNetwork, images: Tensor, targets: Tensor) -> Tensor:
+    """Gives StEP's loss with `vgg16`: means of `(0.1 (a - b))²` of five layers. Targets get no gradient."""
+    pairs = zip(WEIGHTS, *_activations(vgg, images, targets), strict=True)
+    return torch.stack([weight * (0.1 * (a - b)).square().mean() for weight, a, b in pairs]).sum()
+
+
+def _activations(vgg: FrozenNetwork, images: Tensor, targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    with torch.no_grad():
+        wanted = vgg(targets)
+    return vgg(images), wanted
+
+
+def gram(activations: Tensor) -> Tensor:
+    """Gives the Gram matrices `[N, C, C]` of activations `[N, C, H, W]`, divided by C·H·W."""
+    flat = activations.flatten(2)
+    return flat @ flat.transpose(1, 2) / flat[0].numel()
+
+
+def style_features(vgg: FrozenNetwork, images: Tensor) -> Tensor:
+    """Gives vectors `[N, D]` whose squared distance is StEP's distance of styles, with `vgg16`.
+
+    That is the mean squared difference of the Gram matrices of a layer, summed over the five layers; D is 610304.
+    """
+    grams = [gram(activations) for activations in vgg(images)]
+    return torch.cat([matrix.flatten(1) / matrix.shape[1] for matrix in grams], 1)

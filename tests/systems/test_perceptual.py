@@ -1,0 +1,62 @@
+"""Losses of VGG's activations, against the same formulas written out."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i_rt.pretrained import FrozenNetwork, vgg16, vgg19
+from i2i_rt.systems.perceptual import gram, squared_vgg_loss, style_features, vgg_loss
+
+
+@pytest.fixture(scope="module")
+def caffe() -> FrozenNetwork:
+    return vgg16("random")
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_spades_loss_is_the_weighted_sum_of_absolute_differences(images: Tensor) -> None:
+    vgg = vgg19("random")
+    a, b = images[:1], images[1:]
+    expected = sum((x - y).abs().mean() * 2.0**power for x, y, power in zip(vgg(a), vgg(b), range(-5, 0), strict=True))
+    last = (vgg(a)[4] - vgg(b)[4]).abs().mean()
+    assert vgg_loss(vgg, a, b) == pytest.approx(float(expected + last / 2), rel=1e-5)
+    assert vgg_loss(vgg, a, a) == 0
+
+
+def test_steps_loss_squares_a_tenth_of_the_difference(caffe: FrozenNetwork, images: Tensor) -> None:
+    a, b = images[:1], images[1:]
+    weights = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)
+    expected = sum(w * (x - y).square().mean() / 100 for w, x, y in zip(weights, caffe(a), caffe(b), strict=True))
+    assert squared_vgg_loss(caffe, a, b) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_targets_get_no_gradient(images: Tensor) -> None:
+    vgg = vgg19("random")
+    a, b = images[:1].clone().requires_grad_(), images[1:].clone().requires_grad_()
+    vgg_loss(vgg, a, b).backward()
+    assert a.grad is not None
+    assert a.grad.abs().sum() > 0
+    assert b.grad is None
+
+
+def test_gram_matrix_is_the_mean_product_of_channels() -> None:
+    activations = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # two channels of two pixels
+    assert torch.equal(gram(activations), torch.tensor([[[5.0, 11.0], [11.0, 25.0]]]) / 4)
+
+
+def test_squared_distance_of_style_features_is_the_distance_of_styles(caffe: FrozenNetwork, images: Tensor) -> None:
+    features = style_features(caffe, images)
+    assert features.shape == (2, 64**2 + 128**2 + 256**2 + 2 * 512**2)
+    expected = sum((gram(x)[0] - gram(x)[1]).square().mean() for x in caffe(images))
+    assert (features[0] - features[1]).square().sum() == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_styles_do_not_know_where_things_are(caffe: FrozenNetwork, images: Tensor) -> None:
+    image = images[:1]
+    mirrored, other = style_features(caffe, image.flip(3)), style_features(caffe, images[1:].pow(3))
+    here = style_features(caffe, image)
+    assert (here - mirrored).square().sum() < 0.3 * (here - other).square().sum()
