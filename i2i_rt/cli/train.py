@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from i2i_rt.training.loop import Outcome
     from i2i_rt.training.options import TrainingOptions
 
-SHAPE = ("width", "blocks", "discriminator_width", "antialias")
 MAY_CHANGE = ("data", "threads")
 OPTIONS = {"system": "the system", "settings": "--set", "start": "--from"}  # that have another name than their field
 
@@ -125,6 +124,7 @@ def _explanation(name: str) -> str:
     """Says what a system is trained on, the paper's values of the options, and the settings."""
     from i2i_rt.systems.table import find
     from i2i_rt.training.data import LAYOUTS
+    from i2i_rt.training.recipes import SHAPE
 
     _, recipe = find(name)
     values = {option: getattr(recipe, option) for option in ("epochs", "decay_epochs", "batch", "load_size")}
@@ -145,27 +145,11 @@ def _explanation(name: str) -> str:
 
 def _fresh(arguments: argparse.Namespace) -> "TrainingOptions":
     """Fills in the paper's values where an option was left out."""
-    from i2i_rt.systems.table import find
-    from i2i_rt.training.options import TrainingOptions
+    from i2i_rt.training.recipes import options_of
 
-    _, recipe = find(arguments.system)
     if arguments.data is None:
         raise I2IError("no data: name the folder with the pictures with --data")
-    shape = recipe.shape
-    chosen: dict[str, Any] = {
-        name: getattr(recipe, name)
-        for name in ("epochs", "decay_epochs", "batch", "load_size", "crop_size", "learning_rate")
-    } | {name: getattr(shape, name) for name in SHAPE}
-    given = _given(arguments)
-    for name in (*SHAPE, "direction"):
-        if name in given and name not in recipe.uses:
-            raise I2IError(f"--{name.replace('_', '-')} means nothing to {arguments.system}; leave it out")
-    chosen |= given
-    if arguments.crop_size is not None and arguments.load_size is None:
-        # the papers' margin for random crops: 286 for 256
-        margin = recipe.load_size / recipe.crop_size
-        chosen["load_size"] = round(arguments.crop_size * margin)
-    return TrainingOptions(**chosen)
+    return options_of(**_given(arguments))
 
 
 def _resumed(arguments: argparse.Namespace, folder: Any) -> "TrainingOptions":
