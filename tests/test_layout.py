@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "systems": {"models", "kernels", "preprocessing", "pretrained", "metrics"},
     "stages": {"models", "kernels"},
     "importers": {"checkpoint", "tf_checkpoint", "models", "preprocessing", "stages"},
-    "training": {"systems", "stages", "models", "preprocessing"},
+    "training": {"systems", "stages", "models", "preprocessing", "pretrained"},
     "metrics": {"video", "pretrained", "models", "checkpoint"},
     "runtime": {"kernels", "stages"},
     "style": {"runtime", "preprocessing"},

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # verb -> (module of this folder, what it does)
 VERBS = {
     "train": ("train", "train a system on folders of images"),
+    "triplets": ("triplets", "measure which pictures of a set have similar styles, for the training of StEP"),
     "bundle": ("bundle", "make a bundle of a run of training, finished or interrupted"),
     "import": ("import_", "make a bundle from an official checkpoint"),
     "export": ("export", "write graphs, compiled packages or engines from a bundle, and verify them"),

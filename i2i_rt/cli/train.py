@@ -179,8 +179,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _summary(arguments: argparse.Namespace, options: "TrainingOptions", outcome: "Outcome", processes: int) -> str:
-    size = sum(file.stat().st_size for file in outcome.bundles[0].rglob("*") if file.is_file()) / 1e6
-    folder, bundle = arguments.output, outcome.bundles[0]
+    folder = arguments.output
     finished = outcome.step >= outcome.total
     lines = []
     if outcome.trained:
@@ -192,14 +191,18 @@ def _summary(arguments: argparse.Namespace, options: "TrainingOptions", outcome:
         )
     else:
         lines.append(f"the run has all its {outcome.step} steps; a larger --steps, if epochs are left, goes on")
+    if outcome.bundles:
+        bundle, *others = outcome.bundles
+        size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()) / 1e6
+        lines.append(f"bundle   {bundle} ({size:.1f} MB)")
+        lines += [f"         {other} (the way back)" for other in others]
     lines += [
-        f"bundle   {bundle} ({size:.1f} MB)",
-        *(f"         {other} (the way back)" for other in outcome.bundles[1:]),
         f"samples  {folder / 'samples'}",
         f"losses   tensorboard --logdir {folder / 'tensorboard'}",
     ]
     if finished:
-        lines.append(f"next     i2i-rt export {bundle}")
+        export = f"i2i-rt export {outcome.bundles[0]}" if outcome.bundles else f"i2i-rt train … --from {folder}"
+        lines.append(f"next     {export}")
     else:
         command = "i2i-rt" if processes == 1 else f"torchrun --nproc-per-node {processes} -m i2i_rt"
         lines.append(f"go on    {command} train {options.system} -o {folder} --resume")

@@ -183,6 +183,12 @@ class BicycleGANEncoder(nn.Module):
         result: Tensor = self.mean(self.layers(image).flatten(1))
         return result
 
+    def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives the mean and the logarithm of the variance, `[N, Z]` each, in float32, for training."""
+        assert self.log_variance is not None
+        features = self.layers(image).flatten(1)
+        return self.mean(features).float(), self.log_variance(features).float()
+
 
 class BicycleGANDiscriminator(nn.Module):
     """PatchGANs on the image and on halved copies of it: `[N, C, H, W]` in [-1, 1] to raw scores for each scale."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.models import across
 from i2i_rt.models.edges import run
 from i2i_rt.models.norm import AffineInstanceNorm
 from i2i_rt.models.tensorflow import AnySameConv2d, SameConv2d, pixel_norm, to_torch
@@ -207,7 +208,10 @@ class StepMapper(nn.Module):
 
 
 class ScaleDiscriminator(nn.Module):
-    """One scale: raw scores `[N, 1, H', W']`. A channel of the batch's deviation makes them depend on the batch."""
+    """One scale: raw scores `[N, 1, H', W']`. A channel of the batch's deviation makes them depend on the batch.
+
+    The batch is that of all processes together.
+    """
 
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -223,7 +227,7 @@ class ScaleDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for step, (convolution, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             if step == len(self.convs) - 1:
-                deviation = torch.sqrt(x.var(0, correction=0) + 1e-8).mean()
+                deviation = torch.sqrt(across.gathered(x).var(0, correction=0) + 1e-8).mean()
                 x = torch.cat([x, deviation.expand(len(x), 1, *x.shape[2:])], 1)
             x = run([convolution, norm, LEAKY], x)
         result: Tensor = self.scores(x)

@@ -193,7 +193,13 @@ class System(nn.Module, ABC, Generic[Data]):
 
         A generator's graph may be made in one phase and used in the next, so it is never cut.
         """
+        if name in self.given():
+            return False
         return name in self.trained_in(phase) or not name.startswith("discriminator")
+
+    def given(self) -> tuple[str, ...]:
+        """Names the networks that stay as another run left them, which has to be named (`--from`)."""
+        return ()
 
     def forward(self, batch: Data, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gives `losses`, detached, and their sum `total`, whose backward pass reaches the weights of the phase."""

@@ -89,3 +89,18 @@ def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
     """Gives R1 (Mescheder et al. 2018): half the squared gradient of `scores` by real `images`, a mean over images."""
     (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradient.float().square().flatten(1).sum(1).mean() / 2
+
+
+def adversarial_sum(scores: Sequence[Tensor], *, real: bool, loss: AdversarialLoss) -> Tensor:
+    """Gives `adversarial` of a discriminator with several scales: the sum over them."""
+    return torch.stack([adversarial(scale, real=real, loss=loss) for scale in scores]).sum()
+
+
+def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, *, margin: float) -> Tensor:
+    """Gives the triplet loss of embeddings `[N, D]` with squared distances, a mean over triplets.
+
+    It is 0 where every negative is further from its anchor than the positive by `margin` (Schroff et al. 2015).
+    """
+    anchor, positive, negative = anchor.float(), positive.float(), negative.float()
+    gap = (anchor - positive).square().sum(1) - (anchor - negative).square().sum(1)
+    return functional.relu(gap + margin).mean()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from i2i_rt.errors import I2IError, closest
-from i2i_rt.systems import cut, cyclegan, pix2pix, sincut
+from i2i_rt.systems import bicyclegan, cut, cyclegan, munit_paired, pix2pix, sincut, step, step_mapper, step_styles
 from i2i_rt.systems.base import Recipe, Shape, System
 
 SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
@@ -13,6 +13,12 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "fastcut": (cut.build_fastcut, cut.FASTCUT_RECIPE),
     "sincut": (sincut.build_sincut, sincut.RECIPE),
     "pix2pix": (pix2pix.build_pix2pix, pix2pix.RECIPE),
+    "step-styles": (step_styles.build_step_styles, step_styles.RECIPE),
+    "step": (step.build_step, step.RECIPE),
+    "step-finetune": (step.build_step_finetune, step.FINETUNE_RECIPE),
+    "step-mapper": (step_mapper.build_step_mapper, step_mapper.RECIPE),
+    "bicyclegan": (bicyclegan.build_bicyclegan, bicyclegan.RECIPE),
+    "munit-paired": (munit_paired.build_munit_paired, munit_paired.RECIPE),
 }
 
 

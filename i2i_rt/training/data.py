@@ -8,6 +8,7 @@ from i2i_rt.training.crops import Cropping
 from i2i_rt.training.folders import find_held_out, find_images
 from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.sampler import FolderSampler, Sampler, SingleImageSampler
+from i2i_rt.training.triplets import open_triplets
 
 
 def open_sampler(options: TrainingOptions, recipe: Recipe) -> Sampler:
@@ -58,10 +59,15 @@ def _single(options: TrainingOptions, recipe: Recipe) -> Sampler:
     )
 
 
+def _triplets(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    return open_triplets(options, recipe, open_sampler)
+
+
 SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "unpaired": _unpaired,
     "paired": _paired,
     "single": _single,
+    "triplets": _triplets,
 }
 
 # what a folder holds, for who makes one
@@ -69,4 +75,5 @@ LAYOUTS: dict[Arrangement, str] = {
     "unpaired": "trainA/ and trainB/: pictures of two kinds, unrelated; held out: valA/ valB/ or testA/ testB/",
     "paired": "train/ with pictures A|B side by side, or trainA/ and trainB/ with equal names; held out: val… or test…",
     "single": "trainA/ and trainB/ with one picture each",
+    "triplets": "trainA/ and trainB/ or train/, as pairs, of which B is used; triplets.npz, which 'i2i-rt triplets' makes",
 }

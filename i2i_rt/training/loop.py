@@ -134,8 +134,12 @@ def _prepare(
         if processes.first:
             run.tidy()
         return trainer, sampler
+    given = trainer.system.given()
     if options.start is not None:
-        trainer.begin_with(RunFolder(Path(options.start)).networks(processes.device), options.start)
+        networks = RunFolder(Path(options.start)).networks(processes.device, averaged=given)
+        trainer.begin_with(networks, options.start)
+    elif given:
+        raise I2IError(f"{options.system} takes {' and '.join(given)} from another run; name its folder with --from")
     if processes.first:
         run.start(options)
     return trainer, sampler

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from i2i_rt.bundle import Bundle, check_replaceable
+from i2i_rt.errors import I2IError
 from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.processes import Processes
 from i2i_rt.training.provenance import provenance_of
@@ -25,6 +26,8 @@ def write_products(run: Path, output: Path, *, averaged: bool) -> list[Bundle]:
     trainer = Trainer(options, Processes(0, 1, device), domains=tuple(state["domains"]))
     trainer.load_state(state)
     products = trainer.system.products(trainer.networks(averaged=averaged))
+    if not products:
+        raise I2IError(f"{run} holds {', '.join(trainer.system.networks)} of {options.system}: nothing that translates")
     paths = {name: output.with_name(output.name + name.removeprefix("bundle")) for name in products}
     for path in paths.values():
         check_replaceable(path)

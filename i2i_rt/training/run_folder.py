@@ -11,6 +11,7 @@ tensorboard/    losses, speed and samples
 import json
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,10 @@ class RunFolder:
             raise I2IError(f"the checkpoint {self.state_file} is damaged; start again without --resume") from error
         return state
 
-    def networks(self, device: torch.device) -> dict[str, dict[str, torch.Tensor]]:
+    def networks(self, device: torch.device, averaged: Collection[str] = ()) -> dict[str, dict[str, torch.Tensor]]:
         """Reads the weights of a run's networks, by their names, for another run to begin with.
+
+        Of the networks `averaged` it takes the moving averages, where the run keeps them.
 
         Raises:
             I2IError: where there is no run, or its file is damaged.
@@ -107,9 +110,10 @@ class RunFolder:
         if not self.state_file.is_file():
             raise I2IError(f"{self.path} holds no run with a checkpoint; --from names the folder of one")
         found: dict[str, dict[str, torch.Tensor]] = {}
-        for key, tensor in self.read_state(device)["system"].items():
+        state = self.read_state(device)
+        for key, tensor in state["system"].items():
             name, _, parameter = key.partition(".")
-            found.setdefault(name, {})[parameter] = tensor
+            found.setdefault(name, {})[parameter] = state["averages"].get(key, tensor) if name in averaged else tensor
         return found
 
     def write_state(self, state: dict[str, Any]) -> None:

@@ -68,12 +68,18 @@ class Trainer:
         """Takes the weights of another run for every network that both have; gives those networks' names.
 
         Raises:
-            I2IError: where there is none, or one has another shape.
+            I2IError: where there is none, one has another shape, or one that the system does not train is missing.
         """
         shared = [name for name in self.system.networks if name in networks]
         if not shared:
             raise I2IError(
                 f"--from {source}: it has {', '.join(networks)}, and {self.options.system} has none of these networks"
+            )
+        missing = [name for name in self.system.given() if name not in networks]
+        if missing:
+            raise I2IError(
+                f"--from {source}: it has {', '.join(networks)}, and {self.options.system} takes {', '.join(missing)} "
+                "from another run too"
             )
         for name in shared:
             try:

@@ -109,7 +109,7 @@ def test_every_system_says_what_it_takes(system: str, capsys: pytest.CaptureFixt
     assert main(["train", system, "--explain"]) == 0
 
     data, options, *_ = capsys.readouterr().out.splitlines()
-    assert data.startswith("data      train") and "--learning-rate 0.00" in options
+    assert data.startswith("data      train") and "--learning-rate 0.0" in options
 
 
 def test_bundle_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

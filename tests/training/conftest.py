@@ -1,10 +1,17 @@
 """Tiny training sets of drawn pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from i2i_rt.systems.table import find
+from i2i_rt.training.data import open_sampler
+from i2i_rt.training.recipes import options_of
+from i2i_rt.training.sampler import EpochSampler
+from i2i_rt.training.triplets import FILE, measure
 
 
 def draw_pictures(folder: Path, count: int, size: tuple[int, int] = (48, 40), seed: int = 0) -> None:
@@ -36,3 +43,16 @@ def single(tmp_path: Path) -> Path:
     draw_pictures(tmp_path / "single" / "trainA", 1, size=(200, 150))
     draw_pictures(tmp_path / "single" / "trainB", 1, size=(160, 220), seed=1)
     return tmp_path / "single"
+
+
+@pytest.fixture
+def styles(tmp_path: Path) -> Path:
+    """`train` and `val` with 7 pictures A|B each, and their triplets by random features."""
+    folder = tmp_path / "styles"
+    draw_pictures(folder / "train", 7, size=(96, 40))
+    draw_pictures(folder / "val", 7, size=(96, 40), seed=1)
+    options = options_of("step-styles", str(folder), crop_size=32)
+    pairs = open_sampler(options, replace(find("step-styles")[1], data="paired"))
+    assert isinstance(pairs, EpochSampler)
+    measure(pairs, "random", crop_size=32, closest=2, furthest=3, images=7).save(folder / FILE)
+    return folder

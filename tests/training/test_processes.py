@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ from pathlib import Path
 from i2i_rt.kernels import norm_act
 from i2i_rt.models.norm import BatchNorm, FixedDropout
 from i2i_rt.training.loop import Schedule, train
-from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.processes import joined_processes
+from i2i_rt.training.recipes import options_of
 from i2i_rt.training.run_folder import RunFolder
 
 FixedDropout.forward = lambda self, x: x
@@ -30,17 +31,33 @@ runs, seen = Path(sys.argv[1]), {}
 with joined_processes() as processes:
     if processes.count == 1:
         BatchNorm.forward = lambda self, x, **after: norm_act(x, self.weight, self.bias, eps=self.eps, **after)
-    for system in ("cyclegan", "cut", "pix2pix"):
-        data = runs.parent / ("pairs" if system == "pix2pix" else "photos")
-        options = TrainingOptions(
-            system=system, data=str(data), epochs=9, decay_epochs=0, batch=2, load_size=36, crop_size=32,
-            learning_rate=1e-4, width=4, blocks=1, discriminator_width=4, antialias=system == "cut",
+    for system, (data, chosen) in json.loads(sys.argv[2]).items():
+        if "start" in chosen:
+            chosen["start"] = str(runs / chosen["start"])
+        options = options_of(
+            system, str(runs.parent / data), crop_size=32, learning_rate=1e-4, **({"batch": 2, "width": 4} | chosen)
         )
         seen[system] = []
         train(options, RunFolder(runs / system), Schedule(steps=4), processes,
               observe=lambda step, losses: seen[system].append(losses))
     (runs / f"losses-{processes.rank}.json").write_text(json.dumps(seen))
 """
+
+
+RESNET = {"blocks": 1, "discriminator_width": 4}
+STEP = {"blocks": 1, "settings": {"features": "random"}}
+# the folder of the data, and the options that are not everybody's
+SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cyclegan": ("photos", RESNET),
+    "cut": ("photos", RESNET),
+    "pix2pix": ("pairs", {"discriminator_width": 4}),
+    "step-styles": ("styles", {}),
+    "step-finetune": ("styles", STEP | {"discriminator_width": 4, "start": "step-styles"}),
+    "step": ("styles", STEP | {"discriminator_width": 4, "start": "step-finetune"}),
+    "step-mapper": ("styles", {"blocks": 1, "start": "step"}),
+    "munit-paired": ("styles", STEP | {"discriminator_width": 4, "batch": 4}),
+    "bicyclegan": ("styles", {"discriminator_width": 4, "batch": 4, "settings": {"features": "random"}}),
+}
 
 
 def trained(runs: Path, count: int) -> dict[str, list[dict[str, float]]]:
@@ -51,7 +68,7 @@ def trained(runs: Path, count: int) -> dict[str, list[dict[str, float]]]:
     place = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", TRAIN, str(runs)],
+            [sys.executable, "-c", TRAIN, str(runs), json.dumps(SYSTEMS)],
             env={**os.environ, **place, "RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,
@@ -64,7 +81,8 @@ def trained(runs: Path, count: int) -> dict[str, list[dict[str, float]]]:
     return json.loads((runs / "losses-0.json").read_text())
 
 
-def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(photos: Path, pairs: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("photos", "pairs", "styles")
+def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(tmp_path: Path) -> None:
     one, two = trained(tmp_path / "one", 1), trained(tmp_path / "two", 2)
 
     assert one.keys() == two.keys()

@@ -1,0 +1,160 @@
+"""MUNIT-p, the baseline of StEP (Meshry et al. 2021, section 4): MUNIT's cross-cycle for pairs, on StEP's networks.
+
+With `cycle=false` it is the paper's other baseline, BicycleGAN v1: BicycleGAN's objective on StEP's networks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from i2i_rt.errors import I2IError
+from i2i_rt.models import across
+from i2i_rt.models.step import StepDiscriminator, StepEncoder, StepGenerator
+from i2i_rt.spec import StyleInfo
+from i2i_rt.systems.base import Batch, Product, Shape, System
+from i2i_rt.systems.bicyclegan import KL_WEIGHT, STYLE_WEIGHT, sample_columns
+from i2i_rt.systems.losses import adversarial_sum, distance, kl_divergence
+from i2i_rt.systems.reconstruction import Reconstruction
+from i2i_rt.systems.step import RECIPE as STEP_RECIPE
+from i2i_rt.systems.step import VGG_WEIGHT, StepSettings, step_product
+from i2i_rt.systems.step_networks import build_discriminator, build_generator, build_style_encoder
+
+
+@dataclass(frozen=True)
+class MunitPairedSettings(StepSettings):
+    """What `--set` can change."""
+
+    cycle: bool = True  # false: BicycleGAN v1
+
+
+class MunitPaired(System[Batch]):
+    """Generator, style encoder with a Gaussian posterior, and one discriminator for both kinds of translations.
+
+    Neighbours of a batch are the two pairs that exchange their styles. The official code adds up the losses of both
+    and averages adversarial terms together with a zero, which the weights here say in one number.
+    """
+
+    phases = ("generator", "discriminator")
+
+    def __init__(
+        self,
+        generator: StepGenerator,
+        style_encoder: StepEncoder,
+        discriminator: StepDiscriminator,
+        settings: MunitPairedSettings,
+    ) -> None:
+        super().__init__()
+        self.generator, self.style_encoder, self.discriminator = generator, style_encoder, discriminator
+        self.cycle = settings.cycle
+        self.pair = 2 if settings.cycle else 1  # pictures that a loss of the official code adds up
+        self.reconstruction = Reconstruction(settings.features)
+
+    def trained_in(self, phase: str) -> tuple[str, ...]:
+        return ("discriminator",) if phase == "discriminator" else ("generator", "style_encoder")
+
+    def averaged(self) -> tuple[str, ...]:
+        return "generator", "style_encoder"
+
+    def losses(self, batch: Batch, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+        if phase == "generator":
+            return self.generator_losses(batch, kept)
+        fake, real = self.pair / (2 * self.pair + 1), self.pair / (self.pair + 1)
+        return {
+            "D_fake": fake * self.judged(kept["translated"], batch.a, real=False),
+            "D_random": fake * self.judged(kept["random"], batch.a, real=False),
+            "D_real": real * self.judged(batch.b, batch.a, real=True),
+        }
+
+    def generator_losses(self, batch: Batch, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Gives direct and cyclic reconstruction and the latent regression; keeps both kinds of translations.
+
+        Raises:
+            I2IError: where a picture has no neighbour in a process's part of the batch.
+        """
+        if self.cycle and len(batch.a) % 2:
+            raise I2IError(
+                f"a batch, or a process's part of one, has {len(batch.a)} pairs; MUNIT-p exchanges the styles of two: "
+                "give an even --batch for each process"
+            )
+        mean, log_variance = self.posterior(batch.b)
+        style = sampled(mean, log_variance)
+        drawn = across.normal(*mean.shape, device=mean.device)
+        maps = self.generator.encode(batch.a)
+        translated, random = self.generator.decode(maps, style), self.generator.decode(maps, drawn)
+        kept |= {"translated": translated.detach(), "random": random.detach()}
+        adversarial, reconstruction = self.pair / (self.pair + 1), self.pair * VGG_WEIGHT
+        losses = {
+            "G_GAN": adversarial * self.judged(translated, batch.a, real=True),
+            "G_GAN_random": adversarial * self.judged(random, batch.a, real=True),
+            "G_VGG": reconstruction * self.reconstruction.loss(translated, batch.b),
+            "KL": KL_WEIGHT * kl_divergence(mean, log_variance) * across.count(),
+            "style_L1": self.pair * STYLE_WEIGHT * distance(self.found_again(random), drawn),
+        }
+        if self.cycle:
+            neighbour = torch.arange(len(style), device=style.device) ^ 1
+            exchanged = self.generator.decode(maps, style[neighbour])
+            own = sampled(*self.posterior(exchanged))[neighbour]
+            cycled = self.generator.decode(maps, own)
+            losses["G_cycle"] = reconstruction * self.reconstruction.loss(cycled, batch.b)
+        return losses
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.style_encoder.posterior(self.style_encoder.features(images))
+
+    def found_again(self, images: Tensor) -> Tensor:
+        """Gives the mean style of generated images, with gradients to the images and none to the encoder's weights."""
+        encoder = MeanStyle(self.style_encoder)
+        weights = {name: weight.detach() for name, weight in encoder.named_parameters()}
+        mean: Tensor = functional_call(encoder, weights, (images,))
+        return mean
+
+    def judged(self, image: Tensor, condition: Tensor, *, real: bool) -> Tensor:
+        return adversarial_sum(self.discriminator(torch.cat([image, condition], 1)), real=real, loss="least-squares")
+
+    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
+        return {"bundle": step_product(networks, StyleInfo("normal"))}
+
+    def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Gives input, truth, reconstruction, and the input in two drawn styles."""
+        return sample_columns(batch, networks)
+
+    def scores(self, batch: Batch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """Compares held-out pictures with their reconstruction of input and own style."""
+        made = networks["generator"](batch.a, networks["style_encoder"](batch.b))
+        return self.reconstruction.scores(made, batch.b)
+
+
+class MeanStyle(nn.Module):
+    """Gives the mean of the encoder's posterior in place of the style."""
+
+    def __init__(self, encoder: StepEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean, _ = self.encoder.posterior(self.encoder.features(images))
+        return mean
+
+
+def sampled(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Draws styles `[N, Z]` from posteriors."""
+    return mean + across.normal(*mean.shape, device=mean.device) * torch.exp(log_variance / 2)
+
+
+def build_munit_paired(shape: Shape) -> MunitPaired:
+    settings = shape.settings
+    assert isinstance(settings, MunitPairedSettings)
+    return MunitPaired(
+        build_generator(shape, settings.style_size),
+        build_style_encoder(shape, settings.style_size),
+        build_discriminator(shape),
+        settings,
+    )
+
+
+# The official code trains the generator alone for the drawn styles, with a second optimiser of a tenth of the rate;
+# here these losses have BicycleGAN's weights and the same optimiser as the others.
+RECIPE = replace(STEP_RECIPE, epochs=600, settings=MunitPairedSettings)

@@ -1,0 +1,108 @@
+"""StEP's mapper (Meshry et al. 2021, equation 3): noise becomes styles that pictures have, learned by IMLE.
+
+Implicit maximum likelihood estimation (Li and Malik 2018, arXiv:1809.09087): each style draws the sample that lies
+closest to it. Samples are drawn and compared anew at every step, so no style's sample is ever out of date.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from i2i_rt.errors import I2IError
+from i2i_rt.models import across
+from i2i_rt.models.step import StepEncoder, StepGenerator, StepMapper, StepMapperConfig
+from i2i_rt.spec import StyleInfo
+from i2i_rt.systems.base import Batch, Optimization, Product, Shape, System
+from i2i_rt.systems.settings import Settings
+from i2i_rt.systems.step import RECIPE as STEP_RECIPE
+from i2i_rt.systems.step import step_product
+from i2i_rt.systems.step_networks import build_generator, build_style_encoder
+from i2i_rt.systems.step_styles import check_style_size
+
+HIDDEN = (128, 128, 128)
+PERTURBATION = 0.01  # of a chosen sample's noise
+
+
+@dataclass(frozen=True)
+class StepMapperSettings(Settings):
+    """What `--set` can change."""
+
+    style_size: int = 8
+    samples: int = 2000  # drawn at each step, for the styles of a batch to choose from
+
+    def __post_init__(self) -> None:
+        check_style_size(self.style_size)
+        if self.samples < 1:
+            raise I2IError(f"--set samples={self.samples}: at least one sample has to be drawn")
+
+
+class StepMapping(System[Batch]):
+    """A mapper for the styles of a trained StEP, whose generator and style encoder stay as they are."""
+
+    phases = ("mapper",)
+
+    def __init__(
+        self, generator: StepGenerator, style_encoder: StepEncoder, mapper: StepMapper, *, samples: int
+    ) -> None:
+        super().__init__()
+        self.generator, self.style_encoder, self.mapper = generator, style_encoder, mapper
+        self.drawn = samples
+
+    def trained_in(self, phase: str) -> tuple[str, ...]:
+        return ("mapper",)
+
+    def given(self) -> tuple[str, ...]:
+        return "generator", "style_encoder"
+
+    def losses(self, batch: Batch, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+        styles = self.style_encoder(batch.b)
+        noise = torch.randn(self.drawn, self.mapper.config.widths[0]).to(styles.device)
+        with torch.no_grad():
+            noise = noise[torch.cdist(styles, self.mapper(noise).float()).argmin(1)]
+        noise = noise + PERTURBATION * across.normal(*noise.shape, device=noise.device)
+        return {"IMLE": (self.mapper(noise).float() - styles).square().sum(1).mean() / 2}
+
+    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
+        return {"bundle": step_product(networks, StyleInfo("network"))}
+
+    def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Gives input, truth, and the input in four styles that the mapper makes."""
+        generator, size = networks["generator"], self.mapper.config.widths[0]
+        noise = torch.randn(4, size, generator=torch.Generator().manual_seed(0)).to(batch.a.device)
+        styles = networks["mapper"](noise)
+        return [batch.a, batch.b, *(generator(batch.a, style.expand(len(batch.a), -1)) for style in styles)]
+
+    def scores(self, batch: Batch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """Gives the distance of held-out styles to the closest of the samples, as a share of the styles' own norm."""
+        styles = networks["style_encoder"](batch.b)
+        noise = torch.randn(self.drawn, self.mapper.config.widths[0], generator=torch.Generator().manual_seed(0))
+        closest = torch.cdist(styles, networks["mapper"](noise.to(styles.device)).float()).min(1).values
+        return {"closest_sample": closest / styles.norm(dim=1)}
+
+
+def build_step_mapper(shape: Shape) -> StepMapping:
+    settings = shape.settings
+    assert isinstance(settings, StepMapperSettings)
+    size = settings.style_size
+    mapper = StepMapper(StepMapperConfig((size, *HIDDEN, size)))
+    for layer in mapper.layers:
+        assert isinstance(layer, nn.Linear)
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return StepMapping(build_generator(shape, size), build_style_encoder(shape, size), mapper, samples=settings.samples)
+
+
+# 320 thousand pictures: about a tenth of what the styles' training sees. The official rate falls by steps.
+RECIPE = replace(
+    STEP_RECIPE,
+    epochs=160,
+    decay_epochs=160,
+    batch=64,
+    learning_rate=1e-2,
+    optimization={"": Optimization(betas=(0.5, 0.999))},
+    settings=StepMapperSettings,
+    uses=frozenset({"width", "blocks", "direction"}),
+    ema=None,
+)
