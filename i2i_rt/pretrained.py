@@ -4,10 +4,10 @@
 need no download: drawn with a fixed seed, they measure something, but nothing that compares with published figures.
 """
 
-import os
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -193,20 +193,22 @@ def _frozen(
     names = names or [f"features.{index}" for index in range(len(layers))]
     wanted = layers.state_dict()
     if features == "random":
-        state = _random(wanted)
+        state = random_weights(wanted)
     else:
         file = _downloaded(url)
         parts = {key: key.partition(".") for key in wanted}
         keys = {key: f"{names[int(index)]}.{rest}" for key, (index, _, rest) in parts.items()}
         if any(key not in file or file[key].shape != wanted[own].shape for own, key in keys.items()):
-            raise I2IError(f"{_cached(url)} holds weights of another network; remove it, or put the right one there")
+            raise I2IError(
+                f"{cached(_name(url))} holds weights of another network; remove it, or put the right one there"
+            )
         state = {own: file[key] for own, key in keys.items()}
     layers.load_state_dict(state, assign=True)
     return FrozenNetwork(layers, taps, mean=mean, deviation=deviation, features=features)
 
 
-def _random(shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Draws He-normal weights; biases are 0, and batch norm changes nothing."""
+def random_weights(shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Draws He-normal weights of these shapes, always the same; biases are 0, and batch norm changes nothing."""
     generator = torch.Generator().manual_seed(0)
     state = {}
     for key, shape in shapes.items():
@@ -219,9 +221,13 @@ def _random(shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _cached(url: str) -> str:
+def cached(name: str) -> Path:
     """Gives the place of a file in PyTorch's cache, whether it is there or not."""
-    return os.path.join(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    return Path(torch.hub.get_dir(), "checkpoints", name)
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _downloaded(url: str) -> dict[str, Tensor]:
@@ -232,12 +238,11 @@ def _downloaded(url: str) -> dict[str, Tensor]:
         )
     # a damaged file can fail anywhere inside PyTorch's reader
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        file = _cached(url)
-        if os.path.isfile(file):
+        file = cached(_name(url))
+        if file.is_file():
             raise I2IError(f"{file} is no file of weights that can be read; remove it, or put it there anew") from error
-        folder, name = os.path.split(file)
         raise I2IError(
-            f"the weights {name} are not here and could not be downloaded ({getattr(error, 'reason', error)}); "
-            f"put {url} into {folder}, or choose random features, whose figures compare with no others"
+            f"the weights {file.name} are not here and could not be downloaded ({getattr(error, 'reason', error)}); "
+            f"put {url} into {file.parent}, or choose random features, whose figures compare with no others"
         ) from error
     return state
