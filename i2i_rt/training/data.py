@@ -75,5 +75,5 @@ LAYOUTS: dict[Arrangement, str] = {
     "unpaired": "trainA/ and trainB/: pictures of two kinds, unrelated; held out: valA/ valB/ or testA/ testB/",
     "paired": "train/ with pictures A|B side by side, or trainA/ and trainB/ with equal names; held out: val… or test…",
     "single": "trainA/ and trainB/ with one picture each",
-    "triplets": "trainA/ and trainB/ or train/, as pairs, of which B is used; triplets.npz, which 'i2i-rt triplets' makes",
+    "triplets": "trainA/ and trainB/ or train/, as pairs; of B, triplets.npz, which 'i2i-rt triplets' makes",
 }
