@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "label_maps": set[str](),
     "label_names": set[str](),
     "pretrained": set[str](),
-    "systems": {"models", "kernels", "preprocessing", "pretrained", "metrics"},
+    "systems": {"models", "kernels", "preprocessing", "pretrained", "metrics", "importers"},
     "stages": {"models", "kernels"},
     "importers": {"checkpoint", "tf_checkpoint", "models", "preprocessing", "stages"},
     "training": {"systems", "stages", "models", "preprocessing", "pretrained"},

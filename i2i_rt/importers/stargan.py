@@ -83,6 +83,16 @@ def load_generator(state: Mapping[str, Tensor], w_hpf: float, source: str) -> nn
     return load_weights(stargan.StarGANGenerator(config), weights, f"{source} (generator)")
 
 
+def read_fan(file: Path) -> fan.FaceAlignment:
+    """Reads the face alignment network from `wing.ckpt` or a file of networks that holds it.
+
+    Raises:
+        CheckpointError: where it is in none of the two.
+    """
+    network: fan.FaceAlignment = load("fan", fan_state(read_nested(file)), str(file))
+    return network
+
+
 def fan_state(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """Finds FAN in a file of networks, in `wing.ckpt`, or in a file of its tensors alone."""
     for name in ("fan", "state_dict"):

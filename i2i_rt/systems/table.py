@@ -4,7 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from i2i_rt.errors import I2IError, closest
-from i2i_rt.systems import bicyclegan, cut, cyclegan, munit_paired, pix2pix, sincut, step, step_mapper, step_styles
+from i2i_rt.systems import (
+    bicyclegan,
+    cut,
+    cyclegan,
+    munit_paired,
+    pix2pix,
+    sincut,
+    starganv2,
+    step,
+    step_mapper,
+    step_styles,
+)
 from i2i_rt.systems.base import Recipe, Shape, System
 
 SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
@@ -19,6 +30,8 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "step-mapper": (step_mapper.build_step_mapper, step_mapper.RECIPE),
     "bicyclegan": (bicyclegan.build_bicyclegan, bicyclegan.RECIPE),
     "munit-paired": (munit_paired.build_munit_paired, munit_paired.RECIPE),
+    "starganv2": (starganv2.build_starganv2, starganv2.RECIPE),
+    "smoothing": (starganv2.build_smoothing, starganv2.SMOOTHING_RECIPE),
 }
 
 

@@ -1,4 +1,4 @@
-"""StarGAN v2 and Smoothing: the networks, FAN and its masks, pre- and post-processing."""
+"""StarGAN v2 and Smoothing: the networks, FAN and its masks, pre- and post-processing, the losses."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +16,9 @@ from i2i_rt.models.fan import FaceAlignment, masks_of
 from i2i_rt.models.stargan import filter_of
 from i2i_rt.preprocessing import Preprocessing, to_unit_range
 from i2i_rt.stages.base import to_frames
+from i2i_rt.systems.base import DomainBatch
+from i2i_rt.systems.smoothing import style_regularization, triplet_loss
+from i2i_rt.systems.starganv2 import StarGANv2, StarGANv2Settings
 from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 SYSTEMS = {"stargan v2", "smoothing the latent style space", "smoothing"}
@@ -26,6 +29,8 @@ def find(case: Mapping[str, Any]) -> Answer | None:
     """Gives what answers a case of these systems; None for other cases."""
     systems = {system.strip().lower() for system in case["system"].split(",")}
     network = case["network"].lower()
+    if systems <= SYSTEMS and "losses" in network:
+        return answer_losses
     if systems <= {*SYSTEMS, "tunit"} and "processing of the test" in network:
         return answer_processing
     if systems <= SYSTEMS and "loss" not in network and any(name in network for name in NETWORKS):
@@ -118,6 +123,43 @@ def answer_networks(
     for name in wanted - set(ways):
         raise UnsupportedCase(f"output {name!r}")
     return {name: ways[name]().numpy() for name in wanted}
+
+
+def answer_losses(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Gives the losses of both passes, unweighted as the cases have them, and their weighted totals."""
+    config, networks = case["config"], import_networks(case, state)
+    weights = {"sty": config["lambda_sty"], "ds": -config["lambda_ds"], "cyc": config["lambda_cyc"]}
+    system = StarGANv2(
+        tuple(networks[name] for name in ("generator", "mapping_network", "style_encoder", "discriminator")),  # type: ignore[arg-type]
+        StarGANv2Settings(style=weights["sty"], diversity=config["lambda_ds"], cycle=weights["cyc"]),
+        (),
+    )
+    batch = DomainBatch(*(inputs[name] for name in ("x_real", "y_org", "x_ref", "x_ref2", "y_trg")))
+    kept = {"noise": inputs["z_trg"], "other noise": inputs["z_trg2"]}
+    short = {"R1": "reg", "GAN": "adv", "style": "sty", "diversity": "ds", "cycle": "cyc"}
+    results: dict[str, Tensor] = {"logits_all": networks["discriminator"](inputs["x_real"])}
+    results["logit_real"] = system.judge(inputs["x_real"], inputs["y_org"])[:, 0]
+    for phase in system.phases:
+        with torch.enable_grad():
+            losses = {
+                name.rpartition("_")[2]: loss.detach() for name, loss in system.losses(batch, phase, kept).items()
+            }
+        network, _, source = phase.partition("-")
+        prefix, total = f"{network[0]}_{source}_", torch.stack(list(losses.values())).sum()
+        if network == "generator" and "kl_weight" in config:
+            # the official code asks for the codes' losses in both passes, and in both takes the source's code of E
+            system.step = ("latent", "reference").index(source)
+            triplet = system.triplet(batch, kept)
+            losses["tri"] = triplet_loss(triplet, config["triplet_margin"])
+            losses["kl"] = style_regularization(triplet.anchor, kept["own style"])
+            total = total + config["lambda_tri"] * losses["tri"] + config["kl_weight"] * losses["kl"]
+        results[f"{prefix}total"] = total
+        for name, loss in losses.items():
+            their = short.get(name, name)
+            results[prefix + their] = loss / weights.get(their, 1)
+    return {name: results[name].numpy() for name in wanted}
 
 
 def landmarks(heatmaps: Tensor, scale: int) -> Tensor:
