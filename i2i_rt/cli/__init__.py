@@ -22,6 +22,7 @@ VERBS = {
     "export": ("export", "write graphs, compiled packages or engines from a bundle, and verify them"),
     "verify": ("verify", "compare a bundle's exported graphs with its PyTorch network"),
     "translate": ("translate", "translate an image, a folder, a glob or a video"),
+    "label": ("label", "give every pixel of pictures a class"),
     "farm": ("farm", "translate many files with many processes, here or on a Ray cluster"),
     "live": ("live", "translate a camera or a network stream"),
     "style": ("style", "make a style of a picture, a seed or a mean; mix and move styles"),

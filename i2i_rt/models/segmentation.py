@@ -13,6 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
+from i2i_rt.models import across
+from i2i_rt.models.initialise import initialise
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, RGB in [0, 1]
+
+
+def normalised(image: Tensor) -> Tensor:
+    """Gives images `[N, 3, H, W]` in [-1, 1] as the networks take them."""
+    mean, deviation = (torch.tensor(values, device=image.device)[:, None, None] for values in (MEAN, DEVIATION))
+    return ((image.float() + 1) / 2 - mean) / deviation
 
 
 @dataclass(frozen=True)
@@ -164,11 +174,30 @@ class FCN8s(nn.Module):
         _, _, third, fourth, x = self.poolings(image)
         for layer in self.head:
             x = functional.relu(layer(x))
+            if self.training:
+                # dropout of whole channels, the same ones on several processes as on one
+                x = x * (across.normal(len(x), x.shape[1], 1, 1, device=x.device) > 0) * 2
         x = self.twice(self.last(x))
         x = x + _crop(self.score4(0.01 * fourth), x, 5)  # the factors of FCN's training of all levels at once
         x = self.twice(x)
         x = x + _crop(self.score3(0.0001 * third), x, 9)
         return _crop(self.eight_times(x), image, 31)
+
+
+def draw_weights(network: DilatedResnet | FCN8s) -> None:
+    """Draws weights for a training that begins with none of ImageNet's.
+
+    Convolutions of DRN-26 are drawn as its code does; in both, ReLU keeps the variance. FCN8s begins with the scores
+    of its last level alone.
+    """
+    if isinstance(network, FCN8s):
+        initialise(network, "kaiming")
+        for layer in (network.score3, network.score4):
+            nn.init.zeros_(layer.weight)
+        return
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _crop(x: Tensor, like: Tensor, offset: int) -> Tensor:

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.models.digits import DTN, LeNet
+from i2i_rt.models.segmentation import DEVIATION, MEAN
 from i2i_rt.spec import Axis, StageSpec, TensorSpec, frames_spec
 from i2i_rt.stages import single
 from i2i_rt.stages.base import Stage, to_image
 
-# of ImageNet's pictures, RGB in [0, 1]: the segmentation networks began with weights from there
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 

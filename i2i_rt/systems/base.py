@@ -33,15 +33,17 @@ class Optimization:
     """How a network's weights are moved; `rate` is a multiple of the run's learning rate."""
 
     rate: float = 1.0
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[float, float] = (0.5, 0.999)  # of SGD, the first one is the momentum
     weight_decay: float = 0.0
-    method: Literal["adam", "rmsprop"] = "adam"
+    method: Literal["adam", "rmsprop", "sgd"] = "adam"
 
     def optimizer(self, parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
         """Makes the optimiser of a network."""
         rate, decay = self.rate * learning_rate, self.weight_decay
         if self.method == "adam":
             return torch.optim.Adam(parameters, rate, self.betas, weight_decay=decay, fused=True)
+        if self.method == "sgd":
+            return torch.optim.SGD(parameters, rate, self.betas[0], weight_decay=decay, fused=True)
         return torch.optim.RMSprop(parameters, rate, weight_decay=decay)
 
 
@@ -227,5 +229,9 @@ class System(nn.Module, ABC, Generic[Data]):
         """Gives the columns of the sample grid, images `[N, 3, H, W]` in [-1, 1]."""
 
     def scores(self, batch: Data, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """Gives the scores `[N]` of held-out images by name, whose means say how far a training has come."""
+        """Gives what is measured of each held-out image by name, `[N, ...]`, for `figures`."""
         return {}
+
+    def figures(self, means: Mapping[str, Tensor]) -> dict[str, float]:
+        """Says how far a training has come, from the means `[...]` of `scores` over all held-out images."""
+        return {name: float(mean) for name, mean in means.items()}

@@ -7,9 +7,11 @@ from i2i_rt.errors import I2IError, closest
 from i2i_rt.systems import (
     bicyclegan,
     cut,
+    cycada,
     cyclegan,
     munit_paired,
     pix2pix,
+    segmentation,
     sincut,
     starganv2,
     step,
@@ -32,6 +34,8 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "munit-paired": (munit_paired.build_munit_paired, munit_paired.RECIPE),
     "starganv2": (starganv2.build_starganv2, starganv2.RECIPE),
     "smoothing": (starganv2.build_smoothing, starganv2.SMOOTHING_RECIPE),
+    "cycada": (cycada.build_cycada, cycada.RECIPE),
+    "segmentation": (segmentation.build_segmentation, segmentation.RECIPE),
 }
 
 

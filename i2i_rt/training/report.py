@@ -112,12 +112,12 @@ def _frame(image: Tensor) -> np.ndarray:
 
 
 def held_out_scores(trainer: Trainer, sampler: Sampler) -> dict[str, float]:
-    """Gives the means of a system's scores over all held-out pictures; none where there are no such pictures."""
+    """Gives a system's figures of all held-out pictures; none where there are no such pictures."""
     networks, found = trainer.networks(), dict[str, list[Tensor]]()
     torch.manual_seed(trainer.options.seed)
     with torch.no_grad():
         for arrays in sampler.held_out():
             batch = to_batch(sampler.kind, arrays, trainer.processes.device)
             for name, values in trainer.system.scores(batch, networks).items():
-                found.setdefault(name, []).append(values.float().flatten().cpu())
-    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+                found.setdefault(name, []).append(values.double().cpu())
+    return trainer.system.figures({name: torch.cat(values).mean(0) for name, values in found.items()}) if found else {}
