@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from i2i_rt.kernels import instance_norm, norm_act, tiled
 from i2i_rt.kernels.norm_act import after_norm
+from i2i_rt.models.synchronized import SynchronizedBatchNorm
 
 Norm = Literal["instance", "batch"]
 Statistics = Literal["image", "running"]
@@ -88,7 +89,7 @@ class AffineInstanceNorm(nn.Module):
         return norm_act(x, self.weight, self.bias, **after)
 
 
-class BatchNorm(nn.BatchNorm2d):
+class BatchNorm(SynchronizedBatchNorm):
     """Batch norm that outside training uses either the running statistics or those of each image alone.
 
     The official pix2pix test script stays in training mode with a batch of one, so its batch statistics are
@@ -108,7 +109,7 @@ class BatchNorm(nn.BatchNorm2d):
         return norm_act(input, self.weight, self.bias, eps=self.eps, **after)
 
 
-class RunningNorm(nn.BatchNorm2d):
+class RunningNorm(SynchronizedBatchNorm):
     """Batch norm whose running statistics stay in float32 when the network is halved, and that normalises in float32.
 
     The variances of a trained network can be larger than float16's range.

@@ -8,17 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from i2i_rt.errors import CheckpointError, I2IError
-from i2i_rt.models.norm import InstanceNorm, RunningNorm
+from i2i_rt.models.norm import AffineInstanceNorm, InstanceNorm, RunningNorm
 from i2i_rt.models.spectral import fold_spectral_norm
 
 Upsampling = Literal["normal", "more", "most"]
+Conditioning = Literal["spade", "concat"]
 # how often the first tensor is doubled until it has the picture's size
 DOUBLINGS: dict[Upsampling, int] = {"normal": 5, "more": 6, "most": 7}
 SLOPE = 0.2  # of every leaky ReLU
@@ -40,6 +41,7 @@ class SpadeGeneratorConfig:
     norm: Literal["batch", "instance"] = "batch"
     hidden: int = 128  # channels between the label map and the scales
     kernel: int = 3  # of the convolutions that read the label map
+    conditioning: Conditioning = "spade"  # "concat" is the baseline of table 2.3 of Park's thesis: see `ConcatNorm`
 
     def __post_init__(self) -> None:
         if self.upsampling not in DOUBLINGS:
@@ -53,6 +55,10 @@ class SpadeGeneratorConfig:
             raise I2IError(f"width is {self.width}; with upsampling 'most' it must be even")
         if self.norm not in ("batch", "instance"):
             raise I2IError(f"norm is {self.norm!r}; it must be batch or instance")
+        if self.conditioning not in get_args(Conditioning):
+            raise I2IError(
+                f"conditioning is {self.conditioning!r}; it must be one of {', '.join(get_args(Conditioning))}"
+            )
         if self.style and self.first_size is None:
             raise I2IError("a generator with a style needs first_size: its first layer makes a tensor of one size")
         if self.first_size is not None and (len(self.first_size) != 2 or min(self.first_size) < 1):
@@ -93,6 +99,18 @@ def semantics_of(labels: Tensor, edges: Tensor | None, config: SpadeGeneratorCon
     return torch.cat([semantics, edges[:, None].to(dtype)], 1)
 
 
+def instance_edges(instances: Tensor) -> Tensor:
+    """Gives the edges between instances `[N, H, W]` as uint8: 1 where a pixel to any of the four sides is another's."""
+    edges = torch.zeros_like(instances, dtype=torch.bool)
+    beside = instances[:, :, 1:] != instances[:, :, :-1]
+    below = instances[:, 1:] != instances[:, :-1]
+    edges[:, :, 1:] |= beside
+    edges[:, :, :-1] |= beside
+    edges[:, 1:] |= below
+    edges[:, :-1] |= below
+    return edges.to(torch.uint8)
+
+
 class SpatialNorm(nn.Module):
     """Normalises `[N, C, h, w]`, then scales and shifts every position by what the label map `[N, S, h, w]` says.
 
@@ -115,11 +133,28 @@ class SpatialNorm(nn.Module):
         return result
 
 
-# what a spatial norm and the leaky ReLU behind it, of a slope, make of features; 1: there is none behind it
-Modulate = Callable[[SpatialNorm, Tensor, float], Tensor]
+class ConcatNorm(nn.Module):
+    """Puts the label map `[N, S, h, w]` beside features `[N, C, h, w]`, then normalises: `[N, C + S, h, w]`.
+
+    What SPADE is compared with. A norm with an image's own statistics makes nothing of a map of one label (section
+    2.3 of the thesis), since every channel of it is the same everywhere.
+    """
+
+    def __init__(self, config: SpadeGeneratorConfig, channels: int) -> None:
+        super().__init__()
+        channels += config.channels
+        self.plain: nn.Module = RunningNorm(channels) if config.norm == "batch" else AffineInstanceNorm(channels)
+
+    def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
+        result: Tensor = self.plain(torch.cat([x, semantics.to(x.dtype)], 1))
+        return result
 
 
-def _modulated(semantics: Tensor, norm: SpatialNorm, x: Tensor, slope: float) -> Tensor:
+# what a block's norm and the leaky ReLU behind it, of a slope, make of features; 1: there is none behind it
+Modulate = Callable[[Any, Tensor, float], Tensor]
+
+
+def _modulated(semantics: Tensor, norm: SpatialNorm | ConcatNorm, x: Tensor, slope: float) -> Tensor:
     result: Tensor = norm(x, semantics)
     return result if slope == 1 else functional.leaky_relu(result, slope)
 
@@ -130,10 +165,12 @@ class SpadeBlock(nn.Module):
     def __init__(self, config: SpadeGeneratorConfig, before: int, after: int) -> None:
         super().__init__()
         middle = min(before, after)
-        self.norm_0, self.norm_1 = SpatialNorm(config, before), SpatialNorm(config, middle)
-        self.conv_0, self.conv_1 = nn.Conv2d(before, middle, 3, padding=1), nn.Conv2d(middle, after, 3, padding=1)
-        self.norm_s = SpatialNorm(config, before) if before != after else None
-        self.conv_s = nn.Conv2d(before, after, 1, bias=False) if before != after else None
+        norm, more = (SpatialNorm, 0) if config.conditioning == "spade" else (ConcatNorm, config.channels)
+        self.norm_0, self.norm_1 = norm(config, before), norm(config, middle)
+        self.conv_0 = nn.Conv2d(before + more, middle, 3, padding=1)
+        self.conv_1 = nn.Conv2d(middle + more, after, 3, padding=1)
+        self.norm_s = norm(config, before) if before != after else None
+        self.conv_s = nn.Conv2d(before + more, after, 1, bias=False) if before != after else None
 
     def forward(self, x: Tensor, modulate: Modulate) -> Tensor:
         inner = self.conv_0(modulate(self.norm_0, x, SLOPE))

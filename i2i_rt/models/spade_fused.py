@@ -29,7 +29,7 @@ class FusedSpade(nn.Module):
     def fold(self, generator: SpadeGenerator) -> None:
         """Makes the folded weights, on the generator's device and in its dtype; again after either has changed."""
         config = generator.config
-        if config.kernel != 3:
+        if config.kernel != 3 or config.conditioning != "spade":
             return
         norms = list[dict[SpatialNorm, bool]]()
         for index, block in enumerate(generator.blocks):

@@ -72,7 +72,9 @@ def stages(networks: Mapping[str, nn.Module]) -> list[Stage]:
     """Gives the stages of a `generator` and, where there is one, an `encoder`."""
     generator, encoder = networks["generator"], networks.get("encoder")
     assert isinstance(generator, SpadeGenerator)
-    found = [Stage(translate_spec(generator), Translate(generator).eval()), *spade_layout.stages(generator)]
+    found = [Stage(translate_spec(generator), Translate(generator).eval())]
+    if generator.config.conditioning == "spade":
+        found += spade_layout.stages(generator)
     if isinstance(encoder, SpadeEncoder):
         spec = StageSpec(
             "style_from_image", (frames_spec("reference", 1, 1),), (vector_spec("style", encoder.config.style),)

@@ -13,6 +13,7 @@ from i2i_rt.systems import (
     pix2pix,
     segmentation,
     sincut,
+    spade,
     starganv2,
     step,
     step_mapper,
@@ -36,6 +37,7 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "smoothing": (starganv2.build_smoothing, starganv2.SMOOTHING_RECIPE),
     "cycada": (cycada.build_cycada, cycada.RECIPE),
     "segmentation": (segmentation.build_segmentation, segmentation.RECIPE),
+    "spade": (spade.build_spade, spade.RECIPE),
 }
 
 

@@ -13,6 +13,7 @@ from torch.distributed import ReduceOp, all_gather_object, all_reduce, destroy_p
 from torch.nn.parallel import DistributedDataParallel
 
 from i2i_rt.errors import I2IError
+from i2i_rt.models.synchronized import synchronize
 from i2i_rt.systems.base import System
 
 
@@ -49,6 +50,8 @@ class Processes:
         """
         if self.count == 1:
             return system
+        if synchronized:
+            synchronize(system)
         # every phase leaves some networks out; buffers are constants, or batch norm's, which stay per process,
         # and writing them between two phases would break the graph that the second one goes on with
         parameters = inspect.signature(DistributedDataParallel).parameters
