@@ -30,7 +30,7 @@ VERBS = {
     "serve": ("serve", "serve bundles by Triton Inference Server"),
     "deploy": ("deploy", "write a production repository, an image and manifests for Triton Inference Server"),
     "bench": ("bench", "measure latency, throughput, memory and fidelity of every backend"),
-    "eval": ("eval", "measure the quality of results: temporal stability of a video"),
+    "eval": ("eval", "measure the quality of results: PSNR, LPIPS, FID, smoothness of styles, mIoU, …"),
     "doctor": ("doctor", "say what this machine has and how to get what is missing"),
 }
 

@@ -39,7 +39,9 @@ class Spread:
     deviation: float
 
 
-def set_features(inception: FrozenNetwork, images: Iterable[np.ndarray], resize: Resize = "original") -> SetFeatures:
+def set_features(
+    inception: FrozenNetwork, images: Iterable[np.ndarray], resize: Resize = "original", *, device: str = "cpu"
+) -> SetFeatures:
     """Gives the features of RGB images `[H, W, 3]`, uint8, which may differ in size.
 
     Args:
@@ -48,6 +50,7 @@ def set_features(inception: FrozenNetwork, images: Iterable[np.ndarray], resize:
         resize: how they are brought to 299x299. `original` is what FID was published with, TensorFlow 1's bilinear
             resizing, which skips pixels of large images; `clean` Pillow's bicubic one, which does not (Parmar et al.
             2022, arXiv:2104.11222). Figures of the two do not compare.
+        device: where the network runs; the features come to the CPU.
 
     Raises:
         I2IError: where there is no image.
@@ -56,7 +59,8 @@ def set_features(inception: FrozenNetwork, images: Iterable[np.ndarray], resize:
     found = []
     with torch.no_grad():
         for batch in _batches(images):
-            found.append(inception(torch.cat([prepare(image) for image in batch]) / 127.5 - 1))
+            prepared = torch.cat([prepare(image) for image in batch]).to(device) / 127.5 - 1
+            found.append([part.cpu() for part in inception(prepared)])
     if not found:
         raise I2IError("a set without images has no features")
     features, logits = (torch.cat(parts) for parts in zip(*found, strict=True))
