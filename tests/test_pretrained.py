@@ -103,6 +103,16 @@ def test_mixed_precision_does_not_reach_the_activations() -> None:
     assert all(x.dtype == torch.float32 for x in mixed)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("make", NETWORKS)
+def test_activations_on_a_gpu_are_those_of_the_cpu(make: Callable[[str], FrozenNetwork]) -> None:
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    network = make("random")
+    expected = network(images)
+    for ours, theirs in zip(network(images.cuda()), expected, strict=True):
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-2, atol=1e-2 * float(theirs.abs().max()))
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """PyTorch's cache, empty, on a machine whose every download fails."""

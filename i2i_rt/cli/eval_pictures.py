@@ -68,7 +68,12 @@ def add(measures: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     pair.add_argument("first", type=Path, help="a folder of pictures, or one picture")
     pair.add_argument("second", type=Path, help="those of the same names that they should be like, or the one")
     pair.add_argument(
-        "--measures", nargs="+", choices=PAIR_MEASURES, default=["psnr", "ssim", "lpips"], help="(default: %(default)s)"
+        "--measures",
+        nargs="+",
+        choices=PAIR_MEASURES,
+        default=["psnr", "ssim", "lpips"],
+        metavar="MEASURE",
+        help="which, by their names above (default: psnr ssim lpips)",
     )
     sets = measure("sets", "FID, KID and Inception score of a folder", SETS, _sets)
     sets.add_argument("real", type=Path, help="a folder of real pictures")

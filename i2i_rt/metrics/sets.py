@@ -99,7 +99,8 @@ def fid(real: SetFeatures, fake: SetFeatures) -> float:
 def kid(real: SetFeatures, fake: SetFeatures) -> Spread:
     """Gives the kernel Inception distance (Bińkowski et al. 2018, arXiv:1801.01401), which few images do not raise.
 
-    Over 100 random subsets of 1000 images, or of as many as the smaller set has; the subsets are always the same.
+    Over 100 random subsets of 1000 images, or of as many as the smaller set has; the subsets are always the same. Two
+    sets of one size and no more than 1000 images are compared whole, once.
 
     Raises:
         I2IError: where a set has fewer than two images.
@@ -110,7 +111,8 @@ def kid(real: SetFeatures, fake: SetFeatures) -> Spread:
     if size < 2:
         raise I2IError("a kernel Inception distance needs at least 2 images a set")
     with _repeatable():
-        metric = KernelInceptionDistance(feature=_Given(), subsets=KID_SUBSETS, subset_size=size)
+        subsets = 1 if size == len(real.features) == len(fake.features) else KID_SUBSETS
+        metric = KernelInceptionDistance(feature=_Given(), subsets=subsets, subset_size=size)
         metric.update(real.features.double(), real=True)
         metric.update(fake.features.double(), real=False)
         mean, deviation = metric.compute()

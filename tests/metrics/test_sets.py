@@ -39,7 +39,13 @@ def test_kid_of_one_whole_subset_is_the_formula() -> None:
     off = ~torch.eye(40, dtype=torch.bool)
     expected = kernel(x, x)[off].mean() + kernel(y, y)[off].mean() - 2 * kernel(x, y).mean()
     assert kid(real, fake).mean == pytest.approx(float(expected), rel=1e-6)
+    assert kid(real, fake).deviation == 0
+
+
+def test_kid_of_many_subsets_is_the_same_each_time() -> None:
+    real, fake = drawn(60, 0), drawn(40, 1, shift=0.5)
     assert kid(real, fake) == kid(real, fake)
+    assert kid(real, fake).deviation > 0
 
 
 def test_inception_score_is_one_of_equal_answers_and_the_number_of_classes_at_best() -> None:
