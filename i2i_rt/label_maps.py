@@ -42,9 +42,21 @@ def read_instances(file: str | Path) -> np.ndarray:
     Raises:
         MediaError: where the file cannot be read, or holds colours.
     """
-    values = _read(Path(file))
+    return _numbers(_read(Path(file)), str(file))
+
+
+def decode_numbers(content: bytes, name: str) -> np.ndarray:
+    """Gives the integers `[H, W]` in the bytes of a label or instance map, grey or with a palette, whatever they mean.
+
+    Raises:
+        MediaError: where the bytes are no picture, or it holds colours.
+    """
+    return _numbers(_values(io.BytesIO(content), name), name)
+
+
+def _numbers(values: np.ndarray, name: str) -> np.ndarray:
     if values.ndim == 3:
-        raise MediaError(f"{file} is a colour picture; an instance map holds one number a pixel")
+        raise MediaError(f"{name} is a colour picture; a map of labels or instances holds one number a pixel")
     return values
 
 

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "systems": {"models", "kernels", "preprocessing", "pretrained", "metrics", "importers"},
     "stages": {"models", "kernels"},
     "importers": {"checkpoint", "tf_checkpoint", "models", "preprocessing", "stages"},
-    "training": {"systems", "stages", "models", "preprocessing", "pretrained"},
+    "training": {"systems", "stages", "models", "preprocessing", "pretrained", "label_maps"},
     "metrics": {"video", "pretrained", "models", "checkpoint"},
     "runtime": {"kernels", "stages"},
     "style": {"runtime", "preprocessing"},

@@ -9,7 +9,7 @@ from i2i_rt.kernels import blur
 
 def binomial_filter(taps: tuple[int, ...]) -> Tensor:
     """Gives the normalised outer product of `taps`, `[T, T]`."""
-    row = torch.tensor(taps, dtype=torch.float32)
+    row = torch.tensor(taps, dtype=torch.get_default_dtype())
     kernel = torch.outer(row, row)
     return kernel / kernel.sum()
 

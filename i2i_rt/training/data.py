@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from i2i_rt.systems.base import Arrangement, Recipe
+from i2i_rt.training import domains, labelled
 from i2i_rt.training.crops import Cropping
-from i2i_rt.training.folders import find_held_out, find_images
+from i2i_rt.training.folders import find_held_out, find_images, open_files
 from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.sampler import FolderSampler, Sampler, SingleImageSampler
 from i2i_rt.training.triplets import open_triplets
@@ -34,7 +35,8 @@ def _paired(options: TrainingOptions, recipe: Recipe) -> Sampler:
 
 def _folders(options: TrainingOptions, recipe: Recipe, *, paired: bool) -> Sampler:
     arrangement: Literal["paired", "unpaired"] = "paired" if paired else "unpaired"
-    images, held = find_images(options.data, arrangement), find_held_out(options.data, arrangement)
+    files = open_files(options.data)
+    images, held = find_images(files, arrangement), find_held_out(files, arrangement)
     if options.direction == "BtoA":
         images, held = images.swapped(), held and held.swapped()
     return FolderSampler(
@@ -49,7 +51,7 @@ def _folders(options: TrainingOptions, recipe: Recipe, *, paired: bool) -> Sampl
 
 
 def _single(options: TrainingOptions, recipe: Recipe) -> Sampler:
-    images = find_images(options.data, "single")
+    images = find_images(open_files(options.data), "single")
     return SingleImageSampler(
         images if options.direction == "AtoB" else images.swapped(),
         crop_size=options.crop_size,
@@ -63,11 +65,38 @@ def _triplets(options: TrainingOptions, recipe: Recipe) -> Sampler:
     return open_triplets(options, recipe, open_sampler)
 
 
+def _labelled(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    files = open_files(options.data)
+    return labelled.LabelledSampler(
+        labelled.find_labelled(files),
+        cropping_of(options),
+        batch=options.batch,
+        seed=options.seed,
+        epoch_images=recipe.epoch_images,
+        held=labelled.find_held_out(files),
+    )
+
+
+def _domains(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    files = open_files(options.data)
+    found = domains.find_domains(files)
+    return domains.DomainSampler(
+        found,
+        cropping_of(options),
+        batch=options.batch,
+        seed=options.seed,
+        epoch_images=recipe.epoch_images,
+        held=domains.find_held_out(files, list(found)),
+    )
+
+
 SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "unpaired": _unpaired,
     "paired": _paired,
     "single": _single,
     "triplets": _triplets,
+    "labelled": _labelled,
+    "domains": _domains,
 }
 
 # what a folder holds, for who makes one
@@ -75,5 +104,8 @@ LAYOUTS: dict[Arrangement, str] = {
     "unpaired": "trainA/ and trainB/: pictures of two kinds, unrelated; held out: valA/ valB/ or testA/ testB/",
     "paired": "train/ with pictures A|B side by side, or trainA/ and trainB/ with equal names; held out: val… or test…",
     "single": "trainA/ and trainB/ with one picture each",
+    "labelled": "train_label/ (class indices, 255: unknown) and train_img/ with equal names, train_inst/ where there "
+    "are instances; held out: val_… or test_…",
+    "domains": "train/<domain>/: pictures of each domain; held out: val/<domain>/ or test/<domain>/",
     "triplets": "trainA/ and trainB/ or train/, as pairs; of B, triplets.npz, which 'i2i-rt triplets' makes",
 }

@@ -23,7 +23,7 @@ def _field(array: np.ndarray, device: torch.device) -> Tensor:
         field = field.pin_memory().to(device, non_blocking=True)
     if array.dtype != np.uint8:
         return field
-    return field.permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+    return field.permute(0, 3, 1, 2).to(torch.get_default_dtype()).contiguous() / 127.5 - 1
 
 
 class Feeder:

@@ -4,14 +4,16 @@ So a resumed run, and each process of a data-parallel one, sees exactly what a s
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from i2i_rt.systems.base import Batch
+from i2i_rt.training.bad_files import BadFileError, BadFiles
 from i2i_rt.training.crops import Cropping, ImageCache
+from i2i_rt.training.files import File
 from i2i_rt.training.folders import ImageSet
 
 Arrays = tuple[np.ndarray | None, ...]  # the fields of a batch: images uint8 [N, H, W, 3], the rest int64
@@ -24,12 +26,14 @@ class Sampler(Protocol):
         kind: what the arrays are fields of, a named tuple of `i2i_rt.systems.base`.
         domains: names in the order of their indices, of data that has domains.
         description: what the data is, for who reads a bundle's provenance.
+        bad: files that could not be used so far.
     """
 
     kind: type[Any]
     steps_per_epoch: int
     domains: tuple[str, ...]
     description: str
+    bad: BadFiles
 
     def batch(self, step: int, part: slice, *, augmented: bool = True) -> Arrays:
         """Gives the images `part` of the batch of `step` (counted from 0)."""
@@ -45,7 +49,10 @@ class Sampler(Protocol):
 
 
 class EpochSampler(ABC):
-    """Every item of a set once an epoch, in a new order; what an item is, its subclasses say."""
+    """Every item of a set once an epoch, in a new order; what an item is, its subclasses say.
+
+    In place of an item with a file that cannot be used comes the next one of the set, with other random numbers.
+    """
 
     kind: type[Any]
     domains: tuple[str, ...] = ()
@@ -55,12 +62,15 @@ class EpochSampler(ABC):
         self,
         count: int,
         *,
+        files: int | None = None,
         batch: int,
         seed: int,
         epoch_images: int | None = None,
         held: "EpochSampler | None" = None,
     ) -> None:
+        """Makes a sampler of `count` items that are in `files` files, or in as many."""
         self.count, self.size, self.seed, self.held = count, batch, seed, held
+        self.bad = BadFiles(files or count)
         self.steps_per_epoch = max((epoch_images or count) // batch, 1)
 
     @abstractmethod
@@ -73,12 +83,32 @@ class EpochSampler(ABC):
 
     def batch(self, step: int, part: slice, *, augmented: bool = True) -> Arrays:
         epoch, place = divmod(step, self.steps_per_epoch)
-        items = []
-        for number in range(place * self.size, (place + 1) * self.size)[part]:
-            lap, position = divmod(number, self.count)
-            index = int(self._order(epoch, lap)[position])
-            items.append(self.item(index, np.random.default_rng((self.seed, 1, epoch, number)), augmented=augmented))
-        return stacked(items)
+        numbers = range(place * self.size, (place + 1) * self.size)[part]
+        return stacked([self._numbered(epoch, number, augmented) for number in numbers])
+
+    def _numbered(self, epoch: int, number: int, augmented: bool) -> Arrays:
+        """Gives the item that is the `number`th of an epoch."""
+        lap, position = divmod(number, self.count)
+
+        def drawn(index: int, attempt: int) -> Arrays:
+            key = (self.seed, 1, epoch, number, attempt) if attempt else (self.seed, 1, epoch, number)
+            return self.item(index, np.random.default_rng(key), augmented=augmented)
+
+        return self._usable(int(self._order(epoch, lap)[position]), drawn)
+
+    def _usable(self, index: int, make: Callable[[int, int], Arrays]) -> Arrays:
+        """Gives the item `index`, or the first one after it whose files can be used.
+
+        Raises:
+            I2IError: where too many files of the set cannot.
+        """
+        attempt = 0
+        while True:
+            try:
+                return make((index + attempt) % self.count, attempt)
+            except BadFileError as error:
+                self.bad.add(error)
+                attempt += 1
 
     def _order(self, epoch: int, lap: int) -> np.ndarray:
         """Gives the order of the items; an epoch that is longer than the set goes through it in several laps."""
@@ -86,14 +116,17 @@ class EpochSampler(ABC):
         return np.random.default_rng(key).permutation(self.count)
 
     def preview(self, images: int) -> Arrays:
-        return stacked([self.still(index) for index in range(min(images, self.count))])
+        return self.stills(range(min(images, self.count)))
 
     def held_out(self) -> Iterator[Arrays]:
         if self.held is None:
             return
         for first in range(0, self.held.count, self.size):
-            chosen = range(first, min(first + self.size, self.held.count))
-            yield stacked([self.held.still(index) for index in chosen])
+            yield self.held.stills(range(first, min(first + self.size, self.held.count)))
+
+    def stills(self, chosen: Sequence[int]) -> Arrays:
+        """Gives items as `still` does."""
+        return stacked([self._usable(index, lambda at, attempt: self.still(at)) for index in chosen])
 
 
 def stacked(items: Sequence[Arrays]) -> Arrays:
@@ -119,43 +152,44 @@ class FolderSampler(EpochSampler):
         held: ImageSet | None = None,
     ) -> None:
         still = None if held is None else FolderSampler(held, cropping, paired=paired, batch=batch, seed=seed)
-        super().__init__(
-            max(len(images.a), len(images.b)), batch=batch, seed=seed, epoch_images=epoch_images, held=still
-        )
+        longest, files = max(len(images.a), len(images.b)), len({*images.a, *images.b})
+        super().__init__(longest, files=files, batch=batch, seed=seed, epoch_images=epoch_images, held=still)
         self.images, self.cropping, self.paired = images, cropping, paired
         self.description = f"{len(images.a)} pictures of A and {len(images.b)} of B"
         self._cache = ImageCache()
-        # without the margin for random crops
-        self._tight = Cropping(cropping.resize, cropping.crop_size, cropping.crop_size)
 
     def item(self, index: int, generator: np.random.Generator, *, augmented: bool) -> Arrays:
-        cropping = self.cropping if augmented else self._tight
-        files = self.images
+        cropping = self.cropping if augmented else self.cropping.tight()
         if self.paired:
-            crop = cropping.cut(self._both(index, cropping), generator)
-            return crop[..., :3], crop[..., 3:]
-        partner = int(generator.integers(len(files.b))) if len(files.b) > 1 else 0
-        # the smaller set is walked round and round
-        a = self._cache.load(files.a[index % len(files.a)], cropping)
-        b = self._cache.load(files.b[partner], cropping)
-        return cropping.cut(a, generator), cropping.cut(b, generator)
+            a, b = self._pair(index, cropping)
+            cut = cropping.random(a, generator)
+            return cut(a), cut(b)
+        partner = int(generator.integers(len(self.images.b))) if len(self.images.b) > 1 else 0
+        a, b = self._load(self.images.a, index, cropping), self._load(self.images.b, partner, cropping)
+        return cropping.random(a, generator)(a), cropping.random(b, generator)(b)
 
     def still(self, index: int) -> Arrays:
-        tight, files = self._tight, self.images
+        tight = self.cropping.tight()
         if self.paired:
-            both = tight.centre(self._both(index, tight))
-            return both[..., :3], both[..., 3:]
-        a, b = (tight.centre(self._cache.load(side[index % len(side)], tight)) for side in (files.a, files.b))
-        return a, b
+            a, b = self._pair(index, tight)
+        else:
+            a, b = (self._load(side, index, tight) for side in (self.images.a, self.images.b))
+        return tight.middle(a)(a), tight.middle(b)(b)
 
-    def _both(self, index: int, cropping: Cropping) -> np.ndarray:
-        """Gives A and B of a pair along the channels, so that they are cut and mirrored alike."""
-        a, b = self.images.a[index], self.images.b[index]
-        if self.images.joined:
-            both = self._cache.load(a, cropping, joined=True)
-            return both if not self.images.turned else np.concatenate([both[..., 3:], both[..., :3]], axis=2)
-        images = [self._cache.load(file, cropping) for file in (a, b)]
-        return np.concatenate(images, axis=2)
+    def _load(self, files: Sequence[File], index: int, cropping: Cropping) -> np.ndarray:
+        """Gives a picture; the smaller set is walked round and round."""
+        return self._cache.load(files[index % len(files)], cropping)
+
+    def _pair(self, index: int, cropping: Cropping) -> tuple[np.ndarray, np.ndarray]:
+        images = self.images
+        if images.joined:
+            both = self._cache.load(images.a[index], cropping, joined=True)
+            left, right = both[..., :3], both[..., 3:]
+            return (right, left) if images.turned else (left, right)
+        a, b = (self._cache.load(files[index], cropping) for files in (images.a, images.b))
+        if a.shape != b.shape:
+            raise BadFileError(str(images.b[index]), f"has another shape than its partner {images.a[index]}")
+        return a, b
 
 
 class SingleImageSampler:
@@ -169,6 +203,7 @@ class SingleImageSampler:
     def __init__(self, images: ImageSet, *, crop_size: int, batch: int, epoch_images: int, seed: int) -> None:
         self.crop_size, self.size, self.seed = crop_size, batch, seed
         self.steps_per_epoch = max(epoch_images // batch, 1)
+        self.bad = BadFiles(2)
         cache, whole = ImageCache(), Cropping("none", crop_size, crop_size)
         self._pictures = [Image.fromarray(cache.load(file, whole)) for file in (images.a[0], images.b[0])]
 

@@ -20,7 +20,7 @@ from i2i_rt.pretrained import Features, FrozenNetwork, vgg16
 from i2i_rt.systems.base import Recipe, Triplets
 from i2i_rt.systems.perceptual import style_features
 from i2i_rt.training.options import TrainingOptions
-from i2i_rt.training.sampler import Arrays, EpochSampler, Sampler, stacked
+from i2i_rt.training.sampler import Arrays, EpochSampler, Sampler
 
 FILE = "triplets.npz"
 BLOCK_BYTES = 1 << 30  # of the features that are compared at once, twice
@@ -153,7 +153,7 @@ def _styles(vgg: FrozenNetwork, pairs: EpochSampler, anchors: np.ndarray) -> Ten
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = []
     for first in range(0, len(anchors), AT_ONCE):
-        _, frames = stacked([pairs.still(int(index)) for index in anchors[first : first + AT_ONCE]])
+        _, frames = pairs.stills(anchors[first : first + AT_ONCE].tolist())
         assert frames is not None
         image = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.no_grad():
@@ -216,7 +216,7 @@ class TripletSampler(EpochSampler):
         held: EpochSampler | None = None,
     ) -> None:
         super().__init__(len(neighbours.anchors), batch=batch, seed=seed, epoch_images=epoch_images, held=held)
-        self.pairs, self.neighbours = pairs, neighbours
+        self.pairs, self.neighbours, self.bad = pairs, neighbours, pairs.bad
         self.description = f"{len(neighbours.anchors)} pictures with {neighbours.closest.shape[1]} neighbours each"
 
     def item(self, index: int, generator: np.random.Generator, *, augmented: bool) -> Arrays:

@@ -22,6 +22,13 @@ def draw_pictures(folder: Path, count: int, size: tuple[int, int] = (48, 40), se
         Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
 
 
+def photograph(width: int, height: int) -> Image.Image:
+    """A picture with edges and gradients."""
+    rows, columns = np.mgrid[0:height, 0:width] / max(width, height)
+    waves = [np.sin(20 * rows + 3 * columns), np.sign(np.sin(30 * columns + 9 * rows)), rows - columns]
+    return Image.fromarray(np.stack([(127 * wave + 128).clip(0, 255).astype(np.uint8) for wave in waves], 2))
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """`trainA` with 3 and `trainB` with 4 pictures."""

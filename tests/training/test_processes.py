@@ -16,9 +16,12 @@ from i2i_rt.training.processes import Processes
 # Dropout's masks are drawn for the images that a process has, and batch norm takes the statistics of those images:
 # neither can agree. So dropout is left out, and the single process takes each image's own statistics, which are what
 # a process with one image has.
+# In float32, rounding may grow from 1e-7 to 1e-3 in three steps, because Adam takes a gradient that should be zero for
+# as good as any other.
 TRAIN = """
 import json, sys
 from pathlib import Path
+import torch
 from i2i_rt.kernels import norm_act
 from i2i_rt.models.norm import BatchNorm, FixedDropout
 from i2i_rt.training.loop import Schedule, train
@@ -26,6 +29,7 @@ from i2i_rt.training.processes import joined_processes
 from i2i_rt.training.recipes import options_of
 from i2i_rt.training.run_folder import RunFolder
 
+torch.set_default_dtype(torch.float64)
 FixedDropout.forward = lambda self, x: x
 runs, seen = Path(sys.argv[1]), {}
 with joined_processes() as processes:
@@ -88,7 +92,7 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(tmp_path: P
     assert one.keys() == two.keys()
     for system in one:
         for alone, shared in zip(one[system], two[system], strict=True):
-            assert shared == pytest.approx(alone, rel=2e-4), system
+            assert shared == pytest.approx(alone, rel=1e-5), system
     assert (tmp_path / "two" / "cut" / "bundle" / "bundle.json").is_file()
 
 
