@@ -21,6 +21,7 @@ INCEPTION_SIDE = 299  # of the images that Inception was trained on
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
+COUNTER = "num_batches_tracked"
 
 
 class FrozenNetwork:
@@ -196,13 +197,16 @@ def _frozen(
         state = random_weights(wanted)
     else:
         file = _downloaded(url)
-        parts = {key: key.partition(".") for key in wanted}
-        keys = {key: f"{names[int(index)]}.{rest}" for key, (index, _, rest) in parts.items()}
-        if any(key not in file or file[key].shape != wanted[own].shape for own, key in keys.items()):
-            raise I2IError(
-                f"{cached(_name(url))} holds weights of another network; remove it, or put the right one there"
-            )
-        state = {own: file[key] for own, key in keys.items()}
+        # old files have no counters of batch norm, which nothing reads
+        state = {key: torch.tensor(0) for key in wanted if key.endswith(COUNTER)}
+        for own in wanted.keys() - state.keys():
+            index, _, rest = own.partition(".")
+            key = f"{names[int(index)]}.{rest}"
+            if key not in file or file[key].shape != wanted[own].shape:
+                raise I2IError(
+                    f"{cached(_name(url))} holds weights of another network; remove it, or put it there anew"
+                )
+            state[own] = file[key]
     layers.load_state_dict(state, assign=True)
     return FrozenNetwork(layers, taps, mean=mean, deviation=deviation, features=features)
 
