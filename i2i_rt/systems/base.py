@@ -114,11 +114,16 @@ class DomainBatch(NamedTuple):
 
 
 class ViewsBatch(NamedTuple):
-    """Images `[N, 3, H, W]` in [-1, 1], the same pictures augmented otherwise, and their domains `[N]` int64."""
+    """Images `[N, 3, H, W]` in [-1, 1], the same pictures augmented otherwise, and, `[N]` int64, which they are.
+
+    `domain` counts the folders that pictures lie in, `number` the pictures of the set. Outside training, where there is
+    nothing to augment, a view is another picture.
+    """
 
     image: Tensor
     view: Tensor
     domain: Tensor
+    number: Tensor
 
 
 class Triplets(NamedTuple):
