@@ -1,0 +1,47 @@
+"""The speed of every system: a short run of one, and the table."""
+
+from pathlib import Path
+
+import pytest
+
+from i2i_rt.benchmarks import training_systems
+from i2i_rt.benchmarks.measure import Timing
+from i2i_rt.benchmarks.training_sets import FOLDERS
+from i2i_rt.benchmarks.training_systems import Setting, Speed, main, measure_system
+from i2i_rt.errors import I2IError
+from i2i_rt.systems.table import SYSTEMS
+
+
+def test_a_system_is_measured_with_its_data(tmp_path: Path) -> None:
+    setting = Setting(size=32, width=4, batch=2, steps=1, precision="fp32", threads=None, compiled=False)
+
+    speed = measure_system("tunit", setting, tmp_path)
+
+    assert speed.images_per_s == pytest.approx(2000 / speed.step.p50_ms)
+    assert 0 <= speed.waited < 1 and speed.parameters > 0
+    assert set(speed.ratios) == {"channels-last"} and speed.ratios["channels-last"] > 0
+    assert len(list((tmp_path / "views" / "train").iterdir())) == 2 * 3
+
+
+def test_every_system_has_a_set() -> None:
+    assert {recipe.data for _, recipe in SYSTEMS.values()} <= set(FOLDERS)
+
+
+def test_table_has_a_line_a_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = Timing.of([[0.25], [0.25]])
+    speeds = [
+        Speed("cut", 2_500_000, step, 16.0, 0.031, 100.4, {"channels-last": 0.9, "compiled": 1.2}),
+        Speed("pix2pix", 1_000_000, step, 16.0, 0.0, None, {"channels-last": 1.0}),
+    ]
+    monkeypatch.setattr(training_systems, "measure", lambda setting, systems, progress: speeds)
+
+    assert main(["--only", "cut,pix2pix", "-o", str(tmp_path)]) == 0
+
+    lines = (tmp_path / "training-systems.md").read_text()
+    assert "| cut | 2.50 | 250 | 16 | 100 | 3.1% | 0.90 | 1.20 |" in lines
+    assert "| pix2pix | 1.00 | 250 | 16 |  | 0.0% | 1.00 |  |" in lines
+    assert "| cut | 2.50" in capsys.readouterr().out
+    with pytest.raises(I2IError, match="did you mean 'cut'"):
+        main(["--only", "cuts"])
