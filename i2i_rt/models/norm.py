@@ -116,10 +116,11 @@ class RunningNorm(SynchronizedBatchNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.training or input.dtype == torch.float32:
-            return super().forward(input.float()).to(input.dtype)
+        wide = input if input.dtype == torch.float64 else input.float()
+        if self.training or wide is input:
+            return super().forward(wide).to(input.dtype)
         weight, bias = (None if part is None else part.float() for part in (self.weight, self.bias))
-        exact = functional.batch_norm(input.float(), self.running_mean, self.running_var, weight, bias, eps=self.eps)
+        exact = functional.batch_norm(wide, self.running_mean, self.running_var, weight, bias, eps=self.eps)
         return exact.to(input.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RunningNorm":

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from i2i_rt.systems.base import Arrangement, Recipe
-from i2i_rt.training import domains, labelled
+from i2i_rt.training import domains, labelled, views
 from i2i_rt.training.crops import Cropping
 from i2i_rt.training.folders import find_held_out, find_images, open_files
 from i2i_rt.training.options import TrainingOptions
@@ -90,6 +90,18 @@ def _domains(options: TrainingOptions, recipe: Recipe) -> Sampler:
     )
 
 
+def _views(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    files = open_files(options.data)
+    return views.ViewsSampler(
+        views.find_pictures(files),
+        cropping_of(options),
+        batch=options.batch,
+        seed=options.seed,
+        epoch_images=recipe.epoch_images,
+        held=views.find_held_out(files),
+    )
+
+
 SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "unpaired": _unpaired,
     "paired": _paired,
@@ -97,6 +109,7 @@ SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "triplets": _triplets,
     "labelled": _labelled,
     "domains": _domains,
+    "views": _views,
 }
 
 # what a folder holds, for who makes one
@@ -108,4 +121,5 @@ LAYOUTS: dict[Arrangement, str] = {
     "are instances; held out: val_… or test_…",
     "domains": "train/<domain>/: pictures of each domain; held out: val/<domain>/ or test/<domain>/",
     "triplets": "trainA/ and trainB/ or train/, as pairs; of B, triplets.npz, which 'i2i-rt triplets' makes",
+    "views": "train/ with pictures, or with a folder for each domain; held out: val/ or test/ likewise",
 }

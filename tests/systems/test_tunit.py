@@ -2,12 +2,17 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from i2i_rt.bundle import Bundle
+from i2i_rt.cli import main
 from i2i_rt.errors import I2IError
+from i2i_rt.spec import StyleInfo
+from i2i_rt.stages.table import load_stages
 from i2i_rt.systems.base import Shape, ViewsBatch
 from i2i_rt.systems.tunit import (
     TUNIT,
@@ -23,6 +28,9 @@ from i2i_rt.systems.tunit import (
 from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.processes import Processes
 from i2i_rt.training.trainer import Trainer
+from tests.training.conftest import domains
+
+__all__ = ["domains"]
 
 SMALL = TUNITSettings(clusters=3, style_dim=6, guiding_width=4, queue=10)
 SHAPE = Shape(width=4, blocks=1, discriminator_width=4, crop_size=32, domains=("dark", "light"), settings=SMALL)
@@ -226,3 +234,23 @@ def test_clusters_of_bright_and_dark_images_are_found() -> None:
 def test_what_cannot_be_trained_is_refused(make: Any, words: str) -> None:
     with pytest.raises(I2IError, match=words):
         make()
+
+
+@pytest.mark.parametrize("system", ["tunit", "tunit-smoothing"])
+def test_run_leaves_a_bundle_like_an_imported_one(system: str, domains: Path, tmp_path: Path) -> None:
+    settings = {"clusters": 2, "style_dim": 6, "guiding_width": 4, "queue": 8, "separated": 0.00025}
+    settings |= {"features": "random"} if system != "tunit" else {}
+    words = ["--crop-size", "32", "--batch", "2", "--width", "4", "--blocks", "1", "--discriminator-width", "4"]
+    words += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+
+    run = tmp_path / "run"
+    assert main(["train", system, "--data", str(domains), "-o", str(run), *words, "--epochs", "1", "--steps", "6"]) == 0
+
+    assert "cluster_accuracy" in (run / "scores.jsonl").read_text()
+    bundle = Bundle.open(run / "bundle")
+    assert bundle.system == "tunit" and list(bundle.stages) == ["translate", "style_from_image"]
+    assert bundle.style == StyleInfo("fitted", (), "linear")
+    stages = load_stages(bundle)
+    frames = torch.randint(256, (2, 32, 32, 3), dtype=torch.uint8)
+    style = stages["style_from_image"].module(frames)
+    assert stages["translate"].module(frames, style).shape == frames.shape

@@ -63,3 +63,12 @@ def styles(tmp_path: Path) -> Path:
     assert isinstance(pairs, EpochSampler)
     measure(pairs, "random", crop_size=32, closest=2, furthest=3, images=7).save(folder / FILE)
     return folder
+
+
+@pytest.fixture
+def domains(tmp_path: Path) -> Path:
+    """`train/` with 3 pictures of cats and 4 of dogs, and `val/` with one each."""
+    folder = tmp_path / "domains"
+    for seed, (name, count) in enumerate((("train/cats", 3), ("train/dogs", 4), ("val/cats", 1), ("val/dogs", 1))):
+        draw_pictures(folder / name, count, seed=seed)
+    return folder

@@ -50,6 +50,15 @@ with joined_processes() as processes:
 
 RESNET = {"blocks": 1, "discriminator_width": 4}
 STEP = {"blocks": 1, "settings": {"features": "random"}}
+# both stages of the training, some of the pictures with labels
+TUNIT = {
+    "batch": 4,
+    "blocks": 1,
+    "discriminator_width": 4,
+    "epochs": 1,
+    "settings": {"clusters": "2", "style_dim": "4", "guiding_width": "4", "queue": "6", "separated": "0.00025"}
+    | {"labelled": "0.5", "features": "random", "regularization_start": "0"},
+}
 # the folder of the data, and the options that are not everybody's
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan": ("photos", RESNET),
@@ -61,6 +70,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "step-mapper": ("styles", {"blocks": 1, "start": "step"}),
     "munit-paired": ("styles", STEP | {"discriminator_width": 4, "batch": 4}),
     "bicyclegan": ("styles", {"discriminator_width": 4, "batch": 4, "settings": {"features": "random"}}),
+    "tunit-smoothing": ("domains", TUNIT),
 }
 
 
@@ -85,14 +95,15 @@ def trained(runs: Path, count: int) -> dict[str, list[dict[str, float]]]:
     return json.loads((runs / "losses-0.json").read_text())
 
 
-@pytest.mark.usefixtures("photos", "pairs", "styles")
+@pytest.mark.usefixtures("photos", "pairs", "styles", "domains")
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(tmp_path: Path) -> None:
     one, two = trained(tmp_path / "one", 1), trained(tmp_path / "two", 2)
 
     assert one.keys() == two.keys()
     for system in one:
         for alone, shared in zip(one[system], two[system], strict=True):
-            assert shared == pytest.approx(alone, rel=1e-5), system
+            # losses are computed in float32: what should be 0 is rounding
+            assert shared == pytest.approx(alone, rel=1e-5, abs=1e-6), system
     assert (tmp_path / "two" / "cut" / "bundle" / "bundle.json").is_file()
 
 
