@@ -35,7 +35,7 @@ from i2i_rt.training.feeder import Feeder, to_batch
 from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.processes import Processes
 from i2i_rt.training.recipes import options_of
-from i2i_rt.training.sampler import EpochSampler, Sampler
+from i2i_rt.training.sampler import FolderSampler, Sampler
 from i2i_rt.training.trainer import Trainer
 from i2i_rt.training.triplets import FILE as TRIPLETS
 from i2i_rt.training.triplets import measure as measure_triplets
@@ -145,7 +145,7 @@ def options_for(system: str, data: str, setting: Setting) -> TrainingOptions:
 def write_triplets(options: TrainingOptions) -> None:
     """Finds triplets by random features: which they are makes no difference to the time of a step."""
     pairs = open_sampler(options, replace(find(options.system)[1], data="paired"))
-    assert isinstance(pairs, EpochSampler)
+    assert isinstance(pairs, FolderSampler)
     found = measure_triplets(pairs, "random", crop_size=options.crop_size, closest=1, furthest=1, images=pairs.count)
     found.save(Path(options.data) / TRIPLETS)
 

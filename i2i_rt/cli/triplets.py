@@ -39,31 +39,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingDependencyError("torch", "triplets", "training")
     from i2i_rt.systems.step_styles import RECIPE
     from i2i_rt.training.data import open_sampler
-    from i2i_rt.training.options import TrainingOptions
-    from i2i_rt.training.sampler import EpochSampler
+    from i2i_rt.training.recipes import options_of
+    from i2i_rt.training.sampler import FolderSampler
     from i2i_rt.training.triplets import FILE, measure
 
     for name in ("images", "closest", "furthest"):
         if getattr(arguments, name) < 1:
             raise I2IError(f"--{name} is {getattr(arguments, name)}; it must be at least 1")
-    options = TrainingOptions(
-        system="step-styles",
-        data=arguments.data,
-        epochs=1,
-        decay_epochs=0,
-        batch=1,
-        load_size=arguments.crop_size,
-        crop_size=arguments.crop_size,
-        learning_rate=RECIPE.learning_rate,
-        width=RECIPE.shape.width,
-        blocks=RECIPE.shape.blocks,
-        discriminator_width=RECIPE.shape.discriminator_width,
-        antialias=False,
-        resize=arguments.resize,
-        direction=arguments.direction,
-    )
+    path: Path = arguments.output or Path(arguments.data) / FILE
+    if arguments.output is None and not path.parent.is_dir():
+        raise I2IError(f"{arguments.data} is no folder; name the file to write with -o")
+    size = {"load_size": arguments.crop_size, "crop_size": arguments.crop_size}
+    options = options_of("step-styles", arguments.data, **size, resize=arguments.resize, direction=arguments.direction)
     pairs = open_sampler(options, replace(RECIPE, data="paired"))
-    assert isinstance(pairs, EpochSampler)
+    assert isinstance(pairs, FolderSampler)
     found = measure(
         pairs,
         arguments.features,
@@ -73,7 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
         images=arguments.images,
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    path = arguments.output or Path(arguments.data) / FILE
     found.save(path)
     held = "no held-out triplets" if found.held is None else f"{len(found.held.anchors)} held out"
     print(f"{path}: {len(found.train.anchors)} pictures, {held}")

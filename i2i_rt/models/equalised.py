@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-ORIGINAL = "parametrizations.weight.original"  # PyTorch's name of a parameter behind another one
-
 
 class Scaled(nn.Module):
     """Gives a parameter times a constant."""
@@ -40,12 +38,11 @@ def equalise(layer: nn.Conv2d, slope: float) -> None:
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """Gives a copy of a network, rebuilt from its `config`, whose equalised layers hold what they compute with."""
-    weights = dict(network.state_dict())
+    """Gives a copy of a network, rebuilt from its `config`, that holds the weights its layers compute with."""
+    weights = {name: weight for name, weight in network.state_dict().items() if ".parametrizations." not in name}
     for name, layer in network.named_modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            del weights[f"{name}.{ORIGINAL}"]
-            weights[f"{name}.weight"] = layer.weight
+        if parametrize.is_parametrized(layer):
+            weights |= {f"{name}.{weight}": getattr(layer, weight) for weight in layer.parametrizations}
     with torch.device("meta"):
         rebuilt = type(network)(network.config)  # type: ignore[call-arg]
     rebuilt.load_state_dict({name: weight.detach().clone() for name, weight in weights.items()}, assign=True)

@@ -4,6 +4,7 @@ Distances of styles are those of Gram matrices (Gatys et al. 2016) of all pairs 
 a file, so that any number of trainings can use them.
 """
 
+import hashlib
 import math
 import zipfile
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from i2i_rt.pretrained import Features, FrozenNetwork, vgg16
 from i2i_rt.systems.base import Recipe, Triplets
 from i2i_rt.systems.perceptual import style_features
 from i2i_rt.training.options import TrainingOptions
-from i2i_rt.training.sampler import Arrays, EpochSampler, Sampler
+from i2i_rt.training.sampler import Arrays, EpochSampler, FolderSampler, Sampler
 
 FILE = "triplets.npz"
 BLOCK_BYTES = 1 << 30  # of the features that are compared at once, twice
@@ -35,13 +36,13 @@ class Neighbours:
     Attributes:
         anchors: `[M]`, the pictures that were measured.
         closest, furthest: `[M, k]`, the extremes first.
-        count: how many pictures the set has.
+        names: digest of the names of all pictures of the set, in their order.
     """
 
     anchors: np.ndarray
     closest: np.ndarray
     furthest: np.ndarray
-    count: int
+    names: str
 
     def arrays(self, prefix: str) -> dict[str, Any]:
         """Gives the entries of a file."""
@@ -52,10 +53,10 @@ class Neighbours:
         """Takes the entries of a file; None where it has none of that name."""
         if f"{prefix}.anchors" not in arrays:
             return None
-        anchors, closest, furthest, count = (
-            arrays[f"{prefix}.{name}"] for name in ("anchors", "closest", "furthest", "count")
+        anchors, closest, furthest, names = (
+            arrays[f"{prefix}.{name}"] for name in ("anchors", "closest", "furthest", "names")
         )
-        return cls(anchors, closest, furthest, int(count))
+        return cls(anchors, closest, furthest, str(names))
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,13 @@ class TripletFile:
             raise I2IError(f"{path} is no file of triplets; 'i2i-rt triplets' writes one") from error
 
 
+def names_of(pairs: FolderSampler) -> str:
+    """Gives what a set is known by."""
+    return hashlib.sha256("\n".join(file.name for file in pairs.images.b).encode()).hexdigest()
+
+
 def measure(
-    pairs: EpochSampler,
+    pairs: FolderSampler,
     features: Features,
     *,
     crop_size: int,
@@ -114,7 +120,7 @@ def measure(
     """Measures the styles of the pictures B of a set, and of those that it holds out where they are enough.
 
     Args:
-        pairs: Gives the set's pictures, the second field of each item.
+        pairs: Gives the set's pictures. In place of one that cannot be read it gives the next one.
         features: VGG's: "pretrained", or "random" for tests.
         crop_size: The side of the middle that is looked at, pixels.
         closest: How many neighbours a picture has.
@@ -127,14 +133,14 @@ def measure(
     """
     vgg = vgg16(features)
 
-    def neighbours(sampler: EpochSampler, name: str) -> Neighbours:
+    def neighbours(sampler: FolderSampler, name: str) -> Neighbours:
         anchors = np.arange(sampler.count)
         if images < sampler.count:
             anchors = np.sort(np.random.default_rng(0).permutation(sampler.count)[:images])
         progress(f"measuring the styles of {len(anchors)} pictures {name}")
         distances = style_distances(lambda part: _styles(vgg, sampler, anchors[part]), len(anchors), _block(vgg))
         near, far = extremes(distances, closest, furthest)
-        return Neighbours(anchors, anchors[near], anchors[far], sampler.count)
+        return Neighbours(anchors, anchors[near], anchors[far], names_of(sampler))
 
     least = closest + furthest + 1
     if min(pairs.count, images) < least:
@@ -143,12 +149,13 @@ def measure(
             f"--furthest {furthest} need {least}"
         )
     held = pairs.held
-    enough = held is not None and held.count >= least
-    train = neighbours(pairs, "to train on")
-    return TripletFile(train, neighbours(held, "held out") if held and enough else None, features, crop_size)
+    train, apart = neighbours(pairs, "to train on"), None
+    if isinstance(held, FolderSampler) and held.count >= least:
+        apart = neighbours(held, "held out")
+    return TripletFile(train, apart, features, crop_size)
 
 
-def _styles(vgg: FrozenNetwork, pairs: EpochSampler, anchors: np.ndarray) -> Tensor:
+def _styles(vgg: FrozenNetwork, pairs: FolderSampler, anchors: np.ndarray) -> Tensor:
     """Gives style features `[n, D]` of pictures B, on the GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = []
@@ -256,12 +263,11 @@ def open_triplets(options: TrainingOptions, recipe: Recipe, paired: Callable[...
     path = Path(named) if named else Path(options.data) / FILE
     file = TripletFile.load(path)
     pairs = paired(options, replace(recipe, data="paired"))
-    assert isinstance(pairs, EpochSampler)
-    counts = [sampler.count for sampler in (pairs, pairs.held) if sampler is not None]
-    for neighbours, count in zip((file.train, file.held), counts, strict=False):
-        if neighbours is not None and neighbours.count != count:
+    assert isinstance(pairs, FolderSampler)
+    for neighbours, sampler in ((file.train, pairs), (file.held, pairs.held)):
+        if neighbours is not None and isinstance(sampler, FolderSampler) and neighbours.names != names_of(sampler):
             raise I2IError(
-                f"{path} was made for a set of {neighbours.count} pictures and this one has {count}; make it anew with "
+                f"{path} was made of other pictures than {options.data} has now; make it anew with "
                 f"i2i-rt triplets {options.data}"
             )
     held = None

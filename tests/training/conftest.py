@@ -10,7 +10,7 @@ from PIL import Image
 from i2i_rt.systems.table import find
 from i2i_rt.training.data import open_sampler
 from i2i_rt.training.recipes import options_of
-from i2i_rt.training.sampler import EpochSampler
+from i2i_rt.training.sampler import FolderSampler
 from i2i_rt.training.triplets import FILE, measure
 
 
@@ -60,7 +60,7 @@ def styles(tmp_path: Path) -> Path:
     draw_pictures(folder / "val", 7, size=(96, 40), seed=1)
     options = options_of("step-styles", str(folder), crop_size=32)
     pairs = open_sampler(options, replace(find("step-styles")[1], data="paired"))
-    assert isinstance(pairs, EpochSampler)
+    assert isinstance(pairs, FolderSampler)
     measure(pairs, "random", crop_size=32, closest=2, furthest=3, images=7).save(folder / FILE)
     return folder
 
