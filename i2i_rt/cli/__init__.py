@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # verb -> (module of this folder, what it does)
 VERBS = {
     "train": ("train", "train a system on folders of images"),
+    "pack": ("pack", "pack the folders of a training set into WebDataset shards"),
     "triplets": ("triplets", "measure which pictures of a set have similar styles, for the training of StEP"),
     "bundle": ("bundle", "make a bundle of a run of training, finished or interrupted"),
     "import": ("import_", "make a bundle from an official checkpoint"),

@@ -11,7 +11,7 @@ import itertools
 import posixpath
 import re
 import tarfile
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -117,53 +117,55 @@ def expand(pattern: str) -> list[str]:
 
 
 def pack(folder: Path, output: Path, *, shard_bytes: int) -> list[Path]:
-    """Packs the pictures of a training set's folders into shards of about `shard_bytes`, samples kept together.
+    """Packs the pictures of a training set's folders into shards of at least `shard_bytes`, the last one as it comes.
 
     Raises:
-        I2IError: where there is nothing to pack, names would become equal, or files cannot be written.
+        I2IError: where there is nothing to pack, two files would get the same name, or shards cannot be written.
     """
-    samples: dict[str, dict[str, dict[str, File]]] = {}
-    for name, (split, part) in FOLDERS.items():
-        for file in FolderFiles(folder).folder(name):
-            # a dot ends a sample's name
+    splits = {split: _samples(FolderFiles(folder), split) for split in SPLITS}
+    if not any(splits.values()):
+        raise I2IError(f"{folder} has no pictures in folders that systems train with: {', '.join(FOLDERS)}")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise I2IError(f"{output} exists and is not empty; name another folder with -o")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        return [shard for split, samples in splits.items() for shard in _written(split, samples, output, shard_bytes)]
+    except OSError as error:
+        raise I2IError(f"the shards in {output} cannot be written: {error}") from error
+
+
+def _samples(files: FolderFiles, split: str) -> list[dict[str, File]]:
+    """Gives a split's samples in the order of their names, each as its files by the names that they have in a shard."""
+    samples: dict[str, dict[str, File]] = {}
+    for part, suffix in PARTS.items():
+        for file in files.folder(split + suffix):
             place, stem = posixpath.split(file.key)
-            key = posixpath.join(place, stem.replace(".", "_"))
-            ending = file.name.rpartition(".")[2].lower()
-            member = f"{key}.{part}.{ending}" if part else f"{key}.{ending}"
-            sample = samples.setdefault(split, {}).setdefault(key, {})
+            key = posixpath.join(place, stem.replace(".", "_"))  # a dot would end the sample's name
+            member = ".".join(word for word in (key, part, file.name.rpartition(".")[2]) if word)
+            sample = samples.setdefault(key, {})
             if member in sample:
                 raise I2IError(f"{file} and {sample[member]} would both be called {member}; rename one of them")
             sample[member] = file
-    if not samples:
-        raise I2IError(f"{folder} has none of the folders {', '.join(FOLDERS)} with pictures in it")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise I2IError(f"{output} exists and is not empty; name another folder with -o")
-    written: list[Path] = []
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for split, members in samples.items():
-            written += _written(split, members, output, shard_bytes)
-    except OSError as error:
-        for shard in output.glob("*.part"):
-            shard.unlink()
-        raise I2IError(f"the shards in {output} cannot be written: {error}") from error
-    return written
+    return [samples[key] for key in sorted(samples)]
 
 
-def _written(split: str, samples: dict[str, dict[str, File]], output: Path, shard_bytes: int) -> Iterator[Path]:
-    """Writes one split's samples in the order of their names; the same pictures give the same bytes."""
-    left = sorted(samples)
+def _written(split: str, samples: list[dict[str, File]], output: Path, shard_bytes: int) -> Iterator[Path]:
+    """Writes a split's shards; the same pictures give the same bytes."""
+    left = deque(samples)
     for number in itertools.count():
         if not left:
             return
         shard = output / f"{split}-{number:06}.tar"
-        temporary = shard.with_name(f"{shard.name}.part")
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
-            while left and (archive.offset == 0 or archive.offset < shard_bytes):
-                for member, file in sorted(samples[left.pop(0)].items()):
-                    content = file.read()
-                    info = tarfile.TarInfo(member)
-                    info.size = len(content)
-                    archive.addfile(info, io.BytesIO(content))
-        temporary.rename(shard)
+        temporary = shard.with_name(f".{shard.name}.part")
+        try:
+            with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
+                while left and archive.offset < shard_bytes:
+                    for member, file in left.popleft().items():
+                        content = file.read()
+                        info = tarfile.TarInfo(member)
+                        info.size = len(content)
+                        archive.addfile(info, io.BytesIO(content))
+            temporary.rename(shard)
+        finally:
+            temporary.unlink(missing_ok=True)
         yield shard
