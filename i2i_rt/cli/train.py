@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    for package in ("torch", "tensorboard"):
+    for package in ("torch", "torchvision", "tensorboard"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(package, "train", "training")
     if arguments.explain:
@@ -191,6 +191,8 @@ def _summary(arguments: argparse.Namespace, options: "TrainingOptions", outcome:
         )
     else:
         lines.append(f"the run has all its {outcome.step} steps; a larger --steps, if epochs are left, goes on")
+    if outcome.bad_files:
+        lines.append(f"left out files that cannot be used: {outcome.bad_files}; they are named above")
     if outcome.bundles:
         bundle, *others = outcome.bundles
         size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()) / 1e6

@@ -22,11 +22,11 @@ class BadFiles:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self._files: dict[str, None] = {}  # in the order in which they were met
+        self.files: dict[str, None] = {}  # in the order in which they were met
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def add(self, error: BadFileError) -> None:
         """Names a file on stderr, once.
@@ -35,8 +35,8 @@ class BadFiles:
             I2IError: where more than 5 % of the set are bad.
         """
         with self._lock:
-            if error.file not in self._files:
-                self._files[error.file] = None
+            if error.file not in self.files:
+                self.files[error.file] = None
                 print(f"left out: {error}", file=sys.stderr, flush=True)
             if len(self) > MOST * self.total:
                 raise I2IError(
@@ -45,6 +45,6 @@ class BadFiles:
                 ) from error
 
     def _named(self) -> str:
-        names = list(self._files)
+        names = list(self.files)
         more = len(names) - NAMED
         return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -46,6 +46,7 @@ class Outcome:
     trained: int  # steps of this call
     seconds: float
     waited_s: float
+    bad_files: int  # that were left out
     bundles: tuple[Path, ...]
 
 
@@ -116,6 +117,7 @@ def train(
         trained=trainer.step - first,
         seconds=time.perf_counter() - begun,
         waited_s=feeder.waited_s,
+        bad_files=len(set().union(*processes.gather(list(sampler.bad.files)))),
         bundles=tuple(run.path / name for name in trainer.system.products(trainer.system.networks)),
     )
 

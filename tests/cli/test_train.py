@@ -54,6 +54,25 @@ def test_options_that_are_left_out_have_the_papers_values(photos: Path, tmp_path
     assert (kept["load_size"], kept["resize"], kept["antialias"]) == (36, "square", True)
 
 
+def test_few_bad_files_are_counted_and_many_end_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("trainA", "trainB"):
+        draw_pictures(tmp_path / side, 12)
+    (tmp_path / "trainA" / "7.png").write_text("not a picture")
+    words = ["train", "fastcut", "--data", str(tmp_path), *SMALL, "--steps", "12", "-o"]
+
+    assert main([*words, str(tmp_path / "run")]) == 0
+    printed, progress = capsys.readouterr()
+    assert "left out files that cannot be used: 1; they are named above" in printed
+    assert progress.count("7.png cannot be read as a picture") == 1
+
+    (tmp_path / "trainA" / "5.png").write_text("not a picture")
+    assert main([*words, str(tmp_path / "other")]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "2 of 24 files cannot be used, more than 5% of the set" in last and "5.png" in last and "7.png" in last
+
+
 @pytest.mark.parametrize(
     ("system", "data", "options"),
     [
