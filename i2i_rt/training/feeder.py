@@ -50,7 +50,7 @@ class Feeder:
         """Gives the next batch.
 
         Raises:
-            MediaError: where a picture cannot be decoded.
+            I2IError: where too many files of the set cannot be used.
         """
         start = time.perf_counter()
         arrays = self._ahead.popleft().result()

@@ -5,6 +5,7 @@ So a resumed run, and each process of a data-parallel one, sees exactly what a s
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,6 +72,7 @@ class EpochSampler(ABC):
         """Makes a sampler of `count` items that are in `files` files, or in as many."""
         self.count, self.size, self.seed, self.held = count, batch, seed, held
         self.bad = BadFiles(files or count)
+        self._order = lru_cache(maxsize=4)(self._drawn_order)  # for 100,000 items it takes as long as decoding one
         self.steps_per_epoch = max((epoch_images or count) // batch, 1)
 
     @abstractmethod
@@ -110,7 +112,7 @@ class EpochSampler(ABC):
                 self.bad.add(error)
                 attempt += 1
 
-    def _order(self, epoch: int, lap: int) -> np.ndarray:
+    def _drawn_order(self, epoch: int, lap: int) -> np.ndarray:
         """Gives the order of the items; an epoch that is longer than the set goes through it in several laps."""
         key = (self.seed, 0, epoch, lap) if lap else (self.seed, 0, epoch)
         return np.random.default_rng(key).permutation(self.count)

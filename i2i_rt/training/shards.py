@@ -27,8 +27,7 @@ PARTS = {
     "img": "_img",
     "label": "_label",
     "inst": "_inst",
-    "a_label": "A_label",
-    "b_label": "B_label",
+    "target": "_target",
 }
 FOLDERS = {split + suffix: (split, part) for split in SPLITS for part, suffix in PARTS.items()}
 PATTERN = re.compile(r"\{([^{}]*)\}")
