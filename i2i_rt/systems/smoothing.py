@@ -10,7 +10,7 @@ from noise take turns in steps that train all networks (section 4.1).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional
@@ -24,18 +24,27 @@ from i2i_rt.systems.settings import Settings
 
 @dataclass(frozen=True)
 class SmoothingSettings(Settings):
-    """Weights of the three losses; the defaults are the official training script's and equation 5's."""
+    """Weights of the three losses; the defaults are the official training script's and equation 5's.
 
-    triplet: float = 1.0  # the authors say that 0.1 is often enough
-    margin: float = 0.1  # alpha
-    regularization: float = 1.0  # lambda_sr where it has grown, for the mean over a code's numbers
-    regularization_start: float = 0.4  # the share of the steps after which it grows, evenly until the last step
+    Attributes:
+        triplet: the authors say that 0.1 is often enough.
+        margin: alpha, by which domains are kept apart.
+        regularization: lambda_sr where it has grown, for the mean over a code's numbers.
+        regularization_start: share of the steps after which it grows from 0, evenly until the last step.
+        content: 0 leaves LPIPS out.
+        features: of LPIPS; "random" ones need no download, and are no measure of likeness.
+    """
+
+    triplet: float = 1.0
+    margin: float = 0.1
+    regularization: float = 1.0
+    regularization_start: float = 0.4
     content: float = 1.0
-    features: str = "pretrained"  # of the content loss's LPIPS; "random" needs no weights
+    features: Features = "pretrained"
 
     def __post_init__(self) -> None:
         for name in ("triplet", "margin", "regularization", "content"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise I2IError(f"--set {name} is {getattr(self, name)}; it must not be negative")
         if not 0 <= self.regularization_start <= 1:
             raise I2IError(
@@ -58,7 +67,7 @@ class Smoothing:
     def __init__(self, settings: SmoothingSettings) -> None:
         """Raises `I2IError` where there is a content loss, and the weights of LPIPS cannot be had."""
         self.settings = settings
-        self._lpips = lpips(cast(Features, settings.features)) if settings.content else None
+        self._lpips = lpips(settings.features) if settings.content else None
 
     def regularization_weight(self, done: float) -> float:
         """Gives the weight of the style regularisation when a share `done` of the training is over."""

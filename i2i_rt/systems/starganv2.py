@@ -37,23 +37,35 @@ from i2i_rt.systems.smoothing import Smoothing, SmoothingSettings, Triplet
 
 @dataclass(frozen=True)
 class StarGANv2Settings(Settings):
-    """Sizes beside those of `Shape`, and weights of the losses; the defaults are those for AFHQ (appendix B)."""
+    """Sizes beside those of `Shape`, and weights of the losses; the defaults are those for AFHQ (appendix B).
 
-    max_width: int = 512  # where channels are no longer doubled
+    Attributes:
+        max_width: where channels are no longer doubled.
+        style_dim, latent_dim, mapping_width: numbers of a style, of the noise, and between them.
+        style, cycle: lambda_sty and lambda_cyc.
+        diversity: lambda_ds at the first step, from which it falls evenly to 0; 1 for faces.
+        penalty: weight of R1.
+        features: of the LPIPS that scores are measured with; "random" ones need no download, and compare with no
+            other figures.
+        w_hpf: for faces 1: details pass the masks of the face, in a high-pass filter that is divided by it.
+        fan: with w_hpf, the file of the face alignment network, wing.ckpt.
+    """
+
+    max_width: int = 512
     style_dim: int = 64
     latent_dim: int = 16
     mapping_width: int = 512
-    style: float = 1.0  # lambda_sty
-    diversity: float = 2.0  # lambda_ds at the first step; it falls evenly to 0. 1 for faces
-    cycle: float = 1.0  # lambda_cyc
-    penalty: float = 1.0  # of R1
-    w_hpf: float = 0.0  # for faces 1: features pass the masks of the face, in a high-pass filter divided by it
-    features: str = "pretrained"  # of the LPIPS that scores are measured with; "random" needs no weights
-    fan: str = ""  # with w_hpf: a file with the weights of the face alignment network, wing.ckpt
+    style: float = 1.0
+    diversity: float = 2.0
+    cycle: float = 1.0
+    penalty: float = 1.0
+    features: Features = "pretrained"
+    w_hpf: float = 0.0
+    fan: str = ""
 
     def __post_init__(self) -> None:
         for name in ("style", "diversity", "cycle", "penalty", "w_hpf"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise I2IError(f"--set {name} is {getattr(self, name)}; it must not be negative")
         if bool(self.w_hpf) != bool(self.fan):
             raise I2IError(
@@ -64,7 +76,18 @@ class StarGANv2Settings(Settings):
 
 @dataclass(frozen=True)
 class SmoothStarGANv2Settings(StarGANv2Settings, SmoothingSettings):
-    """StarGAN v2's with the smoothing losses'; weights as in the official training script."""
+    """StarGAN v2's settings, and the weights of the smoothing losses; the defaults are the official training script's.
+
+    Attributes:
+        style, diversity, cycle, penalty: the weights of StarGAN v2's losses.
+        triplet, margin: of the loss that keeps domains apart; the authors say that a weight of 0.1 is often enough.
+        regularization: of the codes' mean squares, where it has grown.
+        regularization_start: share of the steps after which it grows from 0, evenly until the last step.
+        content: of LPIPS between a picture and its translation; 0 leaves it out.
+        features: of LPIPS; "random" ones need no download, and are no measure of likeness.
+        w_hpf, fan: for masks of faces, 1 and the file of the face alignment network, wing.ckpt.
+        max_width, style_dim, latent_dim, mapping_width: sizes of the networks.
+    """
 
     style: float = 2.0
     diversity: float = 1.0
@@ -249,7 +272,7 @@ class StarGANv2(System[DomainBatch]):
     @cached_property
     def lpips(self) -> Lpips:
         """What scores are measured with; needed for them alone."""
-        return lpips(cast(Features, self.settings.features))
+        return lpips(self.settings.features)
 
 
 def build_starganv2(shape: Shape) -> StarGANv2:
