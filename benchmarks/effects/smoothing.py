@@ -84,8 +84,8 @@ class Judge:
     """Measures networks on held-out pictures; the pictures, paths and noise are the same for all of them."""
 
     def __init__(self, folder: Path) -> None:
-        self.held = torch.cat([load(folder / "val" / domain.name) for domain in shapes.DOMAINS])
-        real = torch.cat([load(folder / "train" / domain.name) for domain in shapes.DOMAINS])
+        self.held = torch.cat([load(folder / "val" / name) for name in shapes.DOMAINS])
+        real = torch.cat([load(folder / "train" / name) for name in shapes.DOMAINS])
         self._lpips = lpips("random")
         self._real = features(self._lpips, real)
 
@@ -136,7 +136,7 @@ def pixel_smoothness(paths: Tensor) -> np.ndarray:
 def features(lpips: Lpips, images: Tensor) -> Tensor:
     """Gives the means of AlexNet's activations over an image, `[N, 1152]`."""
     with torch.no_grad():
-        parts = [lpips.normalized(part) for part in images.split(64)]
+        parts = [lpips.normalized(part) for part in torch.split(images, 64)]
     return torch.cat([torch.cat([layer.mean((2, 3)) for layer in layers], 1) for layers in parts])
 
 
@@ -191,20 +191,17 @@ def findings(scores: Mapping[str, list[Scores]]) -> tuple[Finding, ...]:
     )
 
 
-def grid(networks: Mapping[str, Mapping[str, nn.Module]], held: Tensor, rows: int = 3, columns: int = 9) -> Image.Image:
-    """Draws the same ways between two styles with one training (above) and the other, a picture's two rows together."""
-    drawn, per_domain, lines = torch.Generator().manual_seed(1), len(held) // len(shapes.DOMAINS), []
+def grid(networks: Mapping[str, Mapping[str, nn.Module]], held: Tensor, rows: int = 4, columns: int = 9) -> Image.Image:
+    """Draws pictures and ways from their own domain to another: a row of each training, plain above smooth."""
+    drawn, domains, lines = torch.Generator().manual_seed(1), len(shapes.DOMAINS), []
     for row in range(rows):
-        image, noise = (
-            held[row * per_domain + row % per_domain],
-            torch.randn(2, int(SETTINGS["latent_dim"]), generator=drawn),
-        )
-        ends = torch.tensor([(row + 1) % len(shapes.DOMAINS), (row + 2) % len(shapes.DOMAINS)])
+        place, domain = divmod(row, domains)
+        image, ends = held.chunk(domains)[domain][place], torch.tensor([domain, (domain + 1) % domains])
+        noise = torch.randn(2, int(SETTINGS["latent_dim"]), generator=drawn)
         with torch.no_grad():
             for own in networks.values():
-                images = torch.cat(
-                    [image[None], path(own["generator"], image, *own["mapping_network"](noise, ends), columns - 1)]
-                )
+                first, last = own["mapping_network"](noise, ends)
+                images = torch.cat([image[None], path(own["generator"], image, first, last, columns - 1)])
                 lines.append(np.concatenate(list(to_frames(images).numpy()), axis=1))
     drawing = np.concatenate(lines)
     return Image.fromarray(drawing).resize((drawing.shape[1] * 2, drawing.shape[0] * 2), Image.Resampling.NEAREST)

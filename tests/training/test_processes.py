@@ -59,6 +59,7 @@ TUNIT = {
     "settings": {"clusters": "2", "style_dim": "4", "guiding_width": "4", "queue": "6", "separated": "0.00025"}
     | {"labelled": "0.5", "features": "random", "regularization_start": "0"},
 }
+STARGAN = {"max_width": "8", "style_dim": "6", "latent_dim": "5", "mapping_width": "8", "features": "random"}
 # the folder of the data, and the options that are not everybody's
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan": ("photos", RESNET),
@@ -71,6 +72,12 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "munit-paired": ("styles", STEP | {"discriminator_width": 4, "batch": 4}),
     "bicyclegan": ("styles", {"discriminator_width": 4, "batch": 4, "settings": {"features": "random"}}),
     "tunit-smoothing": ("domains", TUNIT),
+    "starganv2": ("domains", {"discriminator_width": 4, "settings": STARGAN}),
+    # a margin that all triplets are within, of which the processes have different numbers
+    "smoothing": (
+        "domains",
+        {"discriminator_width": 4, "settings": STARGAN | {"margin": "9", "regularization_start": "0"}},
+    ),
 }
 
 

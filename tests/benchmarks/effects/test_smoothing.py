@@ -13,10 +13,11 @@ from i2i_rt.benchmarks.effects import smoothing, smoothing_data
 from i2i_rt.benchmarks.effects.smoothing import Scores, findings, main, path, pixel_smoothness
 
 
-@pytest.mark.parametrize("domain", range(3))
-def test_rules_know_the_domains_of_drawn_pictures(domain: int) -> None:
+@pytest.mark.parametrize(("domain", "tints"), [*enumerate(smoothing_data.DOMAINS.values())])
+def test_rules_know_the_domains_of_drawn_pictures(domain: int, tints: tuple[float, float]) -> None:
     generator = np.random.default_rng(1)
-    pictures = np.stack([smoothing_data.draw(smoothing_data.DOMAINS[domain], generator) for _ in range(30)]) / 255
+    drawn = [smoothing_data.draw(tint, contrast, generator) for tint in tints for contrast in (0.0, 1.0)]
+    pictures = np.stack(drawn) / 255
 
     assert (smoothing_data.domain_of(pictures) == domain).all()
     assert (smoothing_data.shape_of(pictures).mean((1, 2)) > 0.05).all()
@@ -93,4 +94,5 @@ def test_experiment_runs_and_goes_on_where_it_was_stopped(tmp_path: Path, monkey
     assert codes == [0, 0]
     record = json.loads((tmp_path / "results" / "effects-smoothing.json").read_text())
     assert set(record["figures"]) == {"plain", "smooth"}
-    assert Image.open(tmp_path / "picture.png").size == (10 * 32 * 2, 6 * 32 * 2)
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert picture.size == (10 * 32 * 2, 8 * 32 * 2)
