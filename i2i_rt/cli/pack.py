@@ -29,6 +29,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise I2IError(f"there is no folder {arguments.data}; name one with pictures as 'i2i-rt train' takes it")
     shards = pack(arguments.data, arguments.output, shard_bytes=arguments.shard_mb * 10**6)
     size = sum(shard.stat().st_size for shard in shards) / 1e6
-    print(f"shards   {arguments.output} ({len(shards)} with {size:.1f} MB)")
+    print(f"shards   {arguments.output} ({len(shards)} tar, {size:.1f} MB)")
     print(f"next     i2i-rt train SYSTEM --data {arguments.output} -o RUN")
     return 0

@@ -8,7 +8,7 @@ from typing import Literal
 
 from i2i_rt.errors import I2IError
 from i2i_rt.training.files import SUFFIXES, File, Files, FolderFiles
-from i2i_rt.training.shards import ShardFiles, expand
+from i2i_rt.training.shards import FOLDERS, ShardFiles, expand
 
 HELD_OUT = ("val", "test")
 
@@ -21,8 +21,9 @@ def open_files(data: str | Path) -> Files:
     """
     path = Path(data)
     if path.is_dir():
-        shards = sorted(path.glob("*.tar"))
-        return ShardFiles(str(data), shards) if shards else FolderFiles(path)
+        shards, files = sorted(path.glob("*.tar")), FolderFiles(path)
+        # a tar beside the folders may be what they were unpacked from
+        return ShardFiles(str(data), shards) if shards and not any(name in files for name in FOLDERS) else files
     shards = [Path(name) for name in expand(str(data))]
     for shard in shards:
         if not shard.is_file():

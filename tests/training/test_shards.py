@@ -164,6 +164,13 @@ def test_plain_tar_of_folders_is_understood(tmp_path: Path) -> None:
     assert "trainB" not in files
 
 
+def test_tar_beside_its_folders_is_left_alone(tmp_path: Path) -> None:
+    draw_pictures(tmp_path / "trainA", 2)
+    make_tar(tmp_path / "photos.tar", {"trainA/other.png": b""})
+
+    assert names(open_files(tmp_path), "trainA") == ["0.png", "1.png"]
+
+
 def test_foreign_parts_are_left_alone(tmp_path: Path) -> None:
     make_tar(tmp_path / "val-7.tar", {"x/1.a.png": b"", "x/1.depth.png": b"", "x/1.json": b"{}", "x/._1.a.png": b""})
 
