@@ -10,7 +10,7 @@ from i2i_rt.export.verify import sample_photographs
 from i2i_rt.systems.base import Arrangement
 
 SIZE = 286  # pixels a side
-LABELS = 35
+LABELS = 19
 JPEG_QUALITY = 90
 
 

@@ -1,13 +1,13 @@
 """How fast every system trains: images a second, memory, the wait for data, and what PyTorch's switches would change.
 
-  python -m i2i_rt.benchmarks.training_systems -o benchmarks/results
+  python -m i2i_rt.benchmarks.training_systems --compile cyclegan,spade -o benchmarks/results
   python -m i2i_rt.benchmarks.training_systems --only cyclegan,spade --size 256 --width 64
 
 Each system trains in a process of its own with the sampler, the feeder and the trainer of `i2i-rt train`, on JPEGs
 of 286 pixels a side, each of which is decoded for the first time. Then the step runs in turns with channels-last
-memory and, with --compile, with networks that torch.compile has made; on a CPU that takes minutes a system. All have
-the same crops, widths and batches, which are not those of their papers. The networks of VGG and LPIPS losses have
-random weights, which cost as much as any others.
+memory and, where asked for, with networks that torch.compile has made, which on a CPU takes minutes a system. All
+have the same crops, widths and batches, which are not those of their papers. The networks of VGG and LPIPS losses
+have random weights, which cost as much as any others.
 """
 
 import argparse
@@ -15,11 +15,12 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ from i2i_rt.training.trainer import Trainer
 from i2i_rt.training.triplets import FILE as TRIPLETS
 from i2i_rt.training.triplets import measure as measure_triplets
 
+Result = TypeVar("Result")
 WARMUP_STEPS = 2
 LAYOUT, COMPILED = "channels-last", "compiled"
 # what a system has to be told to train all of its networks at every step, on the sets that are made here
@@ -60,7 +62,7 @@ class Setting:
     steps: int
     precision: str
     threads: int | None
-    compiled: bool
+    compiled: tuple[str, ...]  # systems that torch.compile is measured on
 
 
 @dataclass(frozen=True)
@@ -73,63 +75,98 @@ class Speed:
     images_per_s: float
     waited: float  # share of the time in which training waited for data
     memory_mib: float | None  # of weights, optimisers, steps and pictures; without Python and libraries
-    ratios: dict[str, float]  # a step's time / its time with a switch, medians of steps that took turns
+    # a step's time / its time with a switch, medians of steps that took turns; None where PyTorch crashed
+    ratios: dict[str, float | None] = field(default_factory=dict)
 
 
 def measure(setting: Setting, systems: list[str], progress: Callable[[str], None]) -> list[Speed]:
-    """Measures one system after another, each in a new process."""
+    """Measures one system after another, each, and each switch, in a new process."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for system in systems:
             progress(f"measuring {system}")
-            # a fork would inherit what the parent has in memory
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                found.append(process.submit(measure_system, system, setting, Path(folder)).result())
+            options = prepared(system, setting, Path(folder))
+            speed = alone(measure_system, options, setting)
+            ratios: dict[str, float | None] = {}
+            for switch in (LAYOUT, COMPILED) if system in setting.compiled else (LAYOUT,):
+                try:
+                    ratios[switch] = alone(measure_switch, options, setting, switch)
+                except BrokenProcessPool:
+                    progress(f"{system} crashed with {switch}")
+                    ratios[switch] = None
+            found.append(replace(speed, ratios=ratios))
     return found
 
 
-def measure_system(system: str, setting: Setting, folder: Path) -> Speed:
-    """Trains a system for some steps, on a set that is made in `folder`."""
-    if setting.threads is not None:
-        torch.set_num_threads(setting.threads)
-    recipe, steps = find(system)[1], WARMUP_STEPS + setting.steps
-    options = options_for(system, str(write_set(folder, recipe.data, steps * setting.batch)), setting)
+def alone(task: Callable[..., Result], *arguments: Any) -> Result:
+    """Runs a task in a new process: a fork would inherit what the parent has in memory."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(task, *arguments).result()
+
+
+def measure_system(options: TrainingOptions, setting: Setting) -> Speed:
+    """Trains a system for some steps."""
+    trainer, sampler, before = opened(options, setting)
+    walls, waits = [], []
+    for wall, wait, _ in steps_of(trainer, sampler, setting.steps):
+        walls.append(wall)
+        waits.append(wait)
+    step = Timing.of([[wall] for wall in walls])
+    return Speed(
+        options.system,
+        sum(weight.numel() for weight in trainer.system.parameters()),
+        step,
+        1000 * setting.batch / step.p50_ms,
+        sum(waits) / sum(walls),
+        memory_mib(trainer.processes.device, before),
+    )
+
+
+def measure_switch(options: TrainingOptions, setting: Setting, switch: str) -> float:
+    """Trains twice in turns, with and without a switch; gives how many times as fast a step is with it."""
+    plain, sampler, _ = opened(options, setting)
+    other = Trainer(options, plain.processes, domains=plain.domains, steps=plain.system.steps)
+    if switch == LAYOUT:
+        other.system.to(memory_format=torch.channels_last)
+    else:
+        for network in other.system.networks.values():
+            network.compile(dynamic=False)
+    plain_s, other_s = [], []
+    for wall, wait, batch in steps_of(plain, sampler, WARMUP_STEPS + setting.steps):
+        plain_s.append(wall - wait)
+        given = type(batch)(*map(channels_last, batch)) if switch == LAYOUT else batch
+        other_s.append(seconds_of(other, given))
+    return float(np.median(plain_s[WARMUP_STEPS:]) / np.median(other_s[WARMUP_STEPS:]))
+
+
+def prepared(system: str, setting: Setting, folder: Path) -> TrainingOptions:
+    """Makes a system's set in `folder`, and gives the options that it trains with."""
+    recipe = find(system)[1]
+    options = options_for(
+        system, str(write_set(folder, recipe.data, (WARMUP_STEPS + setting.steps) * setting.batch)), setting
+    )
     if recipe.data == "triplets":
         write_triplets(options)
+    return options
+
+
+def opened(options: TrainingOptions, setting: Setting) -> tuple[Trainer, Sampler, float | None]:
+    """Makes a training and opens its data; gives them and the memory that was in use before."""
+    if setting.threads is not None:
+        torch.set_num_threads(setting.threads)
     processes = Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     # libraries load and threads start with the first convolution, whatever the system
     image = torch.zeros(1, 1, 3, 3, device=processes.device)
     torch.conv2d(image, image)
     before = current_memory_mib()
-    sampler = open_sampler(options, recipe)
-
-    def made() -> Trainer:
-        return Trainer(options, processes, domains=sampler.domains, steps=steps)
-
-    trainer = made()
-    walls, waits, batch = train(trainer, sampler, steps)
-    memory = memory_mib(processes.device, before)
-    step = Timing.of([[wall] for wall in walls])
-    trainers = {"plain": trainer, LAYOUT: made()}
-    trainers[LAYOUT].system.to(memory_format=torch.channels_last)
-    if setting.compiled:
-        trainers[COMPILED] = made()
-        for network in trainers[COMPILED].system.networks.values():
-            network.compile(dynamic=False)
-    return Speed(
-        system,
-        sum(weight.numel() for weight in trainer.system.parameters()),
-        step,
-        1000 * setting.batch / step.p50_ms,
-        sum(waits) / sum(walls),
-        memory,
-        ratios_of(trainers, batch, setting.steps),
-    )
+    sampler = open_sampler(options, find(options.system)[1])
+    steps = WARMUP_STEPS + setting.steps
+    return Trainer(options, processes, domains=sampler.domains, steps=steps), sampler, before
 
 
 def options_for(system: str, data: str, setting: Setting) -> TrainingOptions:
     recipe = find(system)[1]
-    known = {field.name for field in fields(recipe.settings)}
+    known = {one.name for one in fields(recipe.settings)}
     settings = {name: value for name, value in (("features", "random"), ("guiding_width", str(setting.width)))}
     return options_of(
         system,
@@ -150,44 +187,30 @@ def write_triplets(options: TrainingOptions) -> None:
     found.save(Path(options.data) / TRIPLETS)
 
 
-def train(trainer: Trainer, sampler: Sampler, steps: int) -> tuple[list[float], list[float], Any]:
-    """Gives the seconds of each step after the warm-up, those of them that it waited for data, and the last batch."""
+def steps_of(trainer: Trainer, sampler: Sampler, steps: int) -> Iterator[tuple[float, float, Any]]:
+    """Trains; gives for each step behind the warm-up its seconds, those of them spent on waiting, and its batch."""
     device, batch_size = trainer.processes.device, trainer.options.batch
-    walls, waits = [], []
     with Feeder(sampler, first=0, part=slice(batch_size), workers=2) as feeder:
-        for _ in range(steps):
+        for number in range(WARMUP_STEPS + steps):
             started, waited = time.perf_counter(), feeder.waited_s
             batch = to_batch(sampler.kind, feeder.next(), device)
-            trainer.train(batch, epoch=0)
-            finish(device)
-            walls.append(time.perf_counter() - started)
-            waits.append(feeder.waited_s - waited)
-    return walls[WARMUP_STEPS:], waits[WARMUP_STEPS:], batch
+            seconds_of(trainer, batch)
+            if number >= WARMUP_STEPS:
+                yield time.perf_counter() - started, feeder.waited_s - waited, batch
 
 
-def ratios_of(trainers: dict[str, Trainer], batch: Any, steps: int) -> dict[str, float]:
-    """Trains with the same batch in turns; gives how many times as fast as the first training the others are."""
-    walls: dict[str, list[float]] = {name: [] for name in trainers}
-    for _ in range(WARMUP_STEPS + steps):
-        for name, trainer in trainers.items():
-            given = type(batch)(*map(channels_last, batch)) if name == LAYOUT else batch
-            started = time.perf_counter()
-            trainer.train(given, epoch=0)
-            finish(trainer.processes.device)
-            walls[name].append(time.perf_counter() - started)
-    medians = {name: float(np.median(seconds[WARMUP_STEPS:])) for name, seconds in walls.items()}
-    first, *others = medians
-    return {name: medians[first] / medians[name] for name in others}
-
-
-def channels_last(field: Tensor | None) -> Tensor | None:
-    """Gives images in another order of memory, and what else a batch has as it is."""
-    return field.contiguous(memory_format=torch.channels_last) if field is not None and field.ndim == 4 else field
-
-
-def finish(device: torch.device) -> None:
-    if device.type == "cuda":
+def seconds_of(trainer: Trainer, batch: Any) -> float:
+    """Trains for a step."""
+    started = time.perf_counter()
+    trainer.train(batch, epoch=0)
+    if trainer.processes.device.type == "cuda":
         torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def channels_last(part: Tensor | None) -> Tensor | None:
+    """Gives images in another order of memory, and what else a batch has as it is."""
+    return part.contiguous(memory_format=torch.channels_last) if part is not None and part.ndim == 4 else part
 
 
 def memory_mib(device: torch.device, before: float | None) -> float | None:
@@ -210,10 +233,14 @@ def table(speeds: list[Speed]) -> list[list[str]]:
                 f"{speed.images_per_s:.3g}",
                 "" if speed.memory_mib is None else f"{speed.memory_mib:.0f}",
                 f"{speed.waited:.1%}",
-                *(f"{speed.ratios[name]:.2f}" if name in speed.ratios else "" for name in switches),
+                *(_ratio(speed.ratios.get(name)) for name in switches),
             ]
         )
     return lines
+
+
+def _ratio(value: float | None) -> str:
+    return "crashes" if value is None else f"{value:.2f}"
 
 
 def markdown(setting: Setting, speeds: list[Speed], stamp: dict[str, Any]) -> str:
@@ -246,7 +273,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=10, help="timed steps of each system (default: 10)")
     parser.add_argument("--precision", default="fp32", help="fp32 or bf16 (default: fp32)")
     parser.add_argument("--threads", type=int, help="CPU threads to compute with (default: PyTorch's own choice)")
-    parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
+    parser.add_argument("--compile", default="", help="systems to measure torch.compile on (default: none)")
     parser.add_argument("-o", "--output", type=Path, default=Path("bench-training"), help="folder for the results")
     arguments = parser.parse_args(words)
     setting = Setting(
@@ -256,10 +283,10 @@ def main(words: list[str] | None = None) -> int:
         arguments.steps,
         arguments.precision,
         arguments.threads,
-        arguments.compile,
+        tuple(names_of(arguments.compile)),
     )
     stamp = environment(threads=setting.threads)
-    systems = [find_name(name) for name in arguments.only.split(",")]
+    systems = names_of(arguments.only)
     speeds = measure(setting, systems, lambda line: print(line, file=sys.stderr, flush=True))
     record = {"setting": asdict(setting), "environment": stamp, "systems": [asdict(speed) for speed in speeds]}
     files = write_files(arguments.output, "training-systems", record, markdown(setting, speeds, stamp))
@@ -267,10 +294,12 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def find_name(name: str) -> str:
-    """Gives the name where a system is called so; raises `I2IError` where none is."""
-    find(name)
-    return name
+def names_of(text: str) -> list[str]:
+    """Gives the names of systems in a text with commas; raises `I2IError` where none is called so."""
+    names = [name for name in text.split(",") if name]
+    for name in names:
+        find(name)
+    return names
 
 
 if __name__ == "__main__":
