@@ -201,7 +201,7 @@ class Spade(System[LabelledBatch]):
     def _semantics(self, batch: LabelledBatch) -> Tensor:
         config = self.generator.config
         edges = instance_edges(batch.instances) if config.edges and batch.instances is not None else None
-        return semantics_of(batch.labels, edges, config, torch.float32)
+        return semantics_of(batch.labels, edges, config, batch.image.dtype)
 
     def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
         kept = [name for name in ("generator", "encoder") if name in networks]

@@ -22,6 +22,20 @@ def draw_pictures(folder: Path, count: int, size: tuple[int, int] = (48, 40), se
         Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
 
 
+def draw_labelled(data: Path, split: str, count: int, *, instances: bool) -> None:
+    """Pictures whose columns say where they are: a 20th of the level is the label, ten times it the instance."""
+    for name in ("label", "img", *(("inst",) if instances else ())):
+        (data / f"{split}_{name}").mkdir(parents=True)
+    levels = np.repeat(np.arange(60)[None] // 6 * 20, 40, axis=0)
+    for number in range(count):
+        picture = np.stack([levels, levels, np.full_like(levels, number)], 2)
+        Image.fromarray(picture.astype(np.uint8)).save(data / f"{split}_img" / f"{number}.png")
+        labels = np.where(levels == 180, 255, levels // 20)
+        Image.fromarray(labels.astype(np.uint8)).save(data / f"{split}_label" / f"{number}.png")
+        if instances:
+            Image.fromarray((levels * 10).astype(np.uint16)).save(data / f"{split}_inst" / f"{number}.png")
+
+
 def photograph(width: int, height: int) -> Image.Image:
     """A picture with edges and gradients."""
     rows, columns = np.mgrid[0:height, 0:width] / max(width, height)
@@ -72,3 +86,11 @@ def domains(tmp_path: Path) -> Path:
     for seed, (name, count) in enumerate((("train/cats", 3), ("train/dogs", 4), ("val/cats", 1), ("val/dogs", 1))):
         draw_pictures(folder / name, count, seed=seed)
     return folder
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """`train` with 6 and `val` with 2 pictures, their label maps (0 to 9 and unknown) and instances."""
+    draw_labelled(tmp_path / "labelled", "train", 6, instances=True)
+    draw_labelled(tmp_path / "labelled", "val", 2, instances=True)
+    return tmp_path / "labelled"

@@ -10,22 +10,9 @@ from i2i_rt.errors import I2IError
 from i2i_rt.training.crops import Cropping
 from i2i_rt.training.folders import open_files
 from i2i_rt.training.labelled import LabelledSampler, find_held_out, find_labelled
+from tests.training.conftest import draw_labelled
 
 CROPPING = Cropping("short", 40, 32)
-
-
-def draw_labelled(data: Path, split: str, count: int, *, instances: bool) -> None:
-    """Pictures whose columns say where they are: a 20th of the level is the label, ten times it the instance."""
-    for name in ("label", "img", *(("inst",) if instances else ())):
-        (data / f"{split}_{name}").mkdir(parents=True)
-    levels = np.repeat(np.arange(60)[None] // 6 * 20, 40, axis=0)
-    for number in range(count):
-        picture = np.stack([levels, levels, np.full_like(levels, number)], 2)
-        Image.fromarray(picture.astype(np.uint8)).save(data / f"{split}_img" / f"{number}.png")
-        labels = np.where(levels == 180, 255, levels // 20)
-        Image.fromarray(labels.astype(np.uint8)).save(data / f"{split}_label" / f"{number}.png")
-        if instances:
-            Image.fromarray((levels * 10).astype(np.uint16)).save(data / f"{split}_inst" / f"{number}.png")
 
 
 @pytest.fixture

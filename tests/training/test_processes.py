@@ -70,6 +70,15 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "step": ("styles", STEP | {"discriminator_width": 4, "start": "step-finetune"}),
     "step-mapper": ("styles", {"blocks": 1, "start": "step"}),
     "munit-paired": ("styles", STEP | {"discriminator_width": 4, "batch": 4}),
+    "spade": (
+        "labelled",
+        {
+            "discriminator_width": 4,
+            "batch": 4,
+            "width": 2,
+            "settings": {"labels": "10", "hidden": "4", "vae": "true", "features": "random"},
+        },
+    ),
     "bicyclegan": ("styles", {"discriminator_width": 4, "batch": 4, "settings": {"features": "random"}}),
     "tunit-smoothing": ("domains", TUNIT),
     "starganv2": ("domains", {"discriminator_width": 4, "settings": STARGAN}),
@@ -102,7 +111,7 @@ def trained(runs: Path, count: int) -> dict[str, list[dict[str, float]]]:
     return json.loads((runs / "losses-0.json").read_text())
 
 
-@pytest.mark.usefixtures("photos", "pairs", "styles", "domains")
+@pytest.mark.usefixtures("photos", "pairs", "styles", "domains", "labelled")
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(tmp_path: Path) -> None:
     one, two = trained(tmp_path / "one", 1), trained(tmp_path / "two", 2)
 
