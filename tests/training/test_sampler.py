@@ -1,52 +1,18 @@
-"""Training data: what is refused and how, which crops a step gets, and how long a step waits for them."""
+"""Samplers: which crops a step gets, and that they follow from the seed and the step alone."""
 
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from i2i_rt.errors import I2IError, MediaError
-from i2i_rt.systems.base import Batch
 from i2i_rt.training.crops import Cropping, ImageCache
-from i2i_rt.training.feeder import Feeder, to_batch
 from i2i_rt.training.folders import find_held_out, find_images, open_files
 from i2i_rt.training.sampler import FolderSampler, SingleImageSampler
 from tests.training.conftest import draw_pictures
 
 CROPPING = Cropping("square", 36, 32)
-
-
-def test_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(I2IError, match=r"there is no folder or shard .*nowhere; --data names a folder with"):
-        open_files(tmp_path / "nowhere")
-
-
-def test_missing_side_is_named(photos: Path) -> None:
-    shutil.rmtree(photos / "trainB")
-
-    with pytest.raises(I2IError, match="photos has no folder trainB"):
-        find_images(open_files(photos), "unpaired")
-
-
-def test_empty_side_is_named(photos: Path) -> None:
-    for file in (photos / "trainA").iterdir():
-        file.rename(file.with_suffix(".txt"))
-
-    with pytest.raises(I2IError, match=r"the folder trainA of .*photos holds no pictures \(.*\.png"):
-        find_images(open_files(photos), "unpaired")
-
-
-def test_lonely_half_of_a_pair_is_named(photos: Path) -> None:
-    with pytest.raises(I2IError, match=r"'3' is in only one of trainA and trainB"):
-        find_images(open_files(photos), "paired")
-
-
-def test_sincut_takes_one_picture_a_side(photos: Path) -> None:
-    with pytest.raises(I2IError, match="has 3 pictures in trainA and 4 in trainB; SinCUT learns from one picture each"):
-        find_images(open_files(photos), "single")
 
 
 def folder_sampler(photos: Path, batch: int = 1, seed: int = 0) -> FolderSampler:
@@ -109,12 +75,6 @@ def test_two_folders_of_pairs_are_matched_by_name(photos: Path) -> None:
     assert np.array_equal(a, b)
 
 
-def test_direction_swaps_the_sides(photos: Path) -> None:
-    images = find_images(open_files(photos), "unpaired")
-
-    assert images.swapped().a == images.b
-
-
 def test_direction_swaps_the_halves_of_joined_pictures(pairs: Path) -> None:
     images = find_images(open_files(pairs), "paired")
     there, back = (FolderSampler(each, CROPPING, paired=True, batch=2, seed=0) for each in (images, images.swapped()))
@@ -174,40 +134,3 @@ def test_sincut_visits_no_cell_twice(single: Path) -> None:
     assert crops.shape == (4, 32, 32, 3)
     assert not any(pixels[i] & pixels[j] for i in range(4) for j in range(i))
     assert sampler.steps_per_epoch == 25
-
-
-def test_images_are_in_the_networks_range_and_other_fields_stay() -> None:
-    frames = np.array([0, 255], np.uint8).repeat(3).reshape(1, 1, 2, 3)
-
-    a, labels = to_batch(Batch, (frames, np.array([[3]])), torch.device("cpu"))
-
-    assert a.shape == (1, 3, 1, 2) and a.min() == -1 and a.max() == 1
-    assert labels.dtype == torch.int64 and labels.item() == 3
-
-
-class SlowSampler:
-    steps_per_epoch = 10
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[int, bool]] = []
-
-    def batch(self, step: int, part: slice, *, augmented: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        self.asked.append((step, augmented))
-        if step == 3:
-            raise MediaError("the picture 3.png cannot be read")
-        return np.full(1, step), np.full(1, step)
-
-    def preview(self, images: int) -> tuple[np.ndarray, np.ndarray]:
-        raise AssertionError
-
-
-def test_feeder_gives_steps_in_order_and_hands_errors_on() -> None:
-    sampler = SlowSampler()
-
-    with Feeder(sampler, first=1, part=slice(0, 1), workers=2, augmented_until=2) as feeder:
-        assert [int(feeder.next()[0][0]) for _ in range(2)] == [1, 2]
-        assert feeder.waited_s >= 0
-        with pytest.raises(MediaError, match=r"3\.png cannot be read"):
-            feeder.next()
-
-    assert {(1, True), (2, False)} <= set(sampler.asked)
