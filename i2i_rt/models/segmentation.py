@@ -15,14 +15,15 @@ from torch.nn import functional
 from i2i_rt.errors import CheckpointError, I2IError
 from i2i_rt.models import across
 from i2i_rt.models.initialise import initialise
+from i2i_rt.models.synchronized import SynchronizedBatchNorm
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, RGB in [0, 1]
 
 
 def normalised(image: Tensor) -> Tensor:
     """Gives images `[N, 3, H, W]` in [-1, 1] as the networks take them."""
-    mean, deviation = (torch.tensor(values, device=image.device)[:, None, None] for values in (MEAN, DEVIATION))
-    return ((image.float() + 1) / 2 - mean) / deviation
+    mean, deviation = (image.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+    return ((image + 1) / 2 - mean) / deviation
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ class DilatedBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, dilation: int, residual: bool) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False)
-        self.first_norm = nn.BatchNorm2d(outputs)
+        self.first_norm = SynchronizedBatchNorm(outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, 1, dilation, dilation, bias=False)
-        self.second_norm = nn.BatchNorm2d(outputs)
+        self.second_norm = SynchronizedBatchNorm(outputs)
         self.residual = residual
         self.skip: nn.Module = nn.Identity()
         if residual and (stride != 1 or inputs != outputs):
-            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), SynchronizedBatchNorm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         inside: Tensor = self.second_norm(self.second(functional.relu(self.first_norm(self.first(x)))))
@@ -77,7 +78,7 @@ class DilatedResnet(nn.Module):
         super().__init__()
         self.config = config
         self.stem = nn.Conv2d(3, config.widths[0], 7, padding=3, bias=False)
-        self.stem_norm = nn.BatchNorm2d(config.widths[0])
+        self.stem_norm = SynchronizedBatchNorm(config.widths[0])
         self.levels = nn.ModuleList()
         inputs = config.widths[0]
         settings = zip(config.blocks, config.widths, _STRIDES, _DILATIONS, _RESIDUAL, strict=False)
@@ -187,17 +188,12 @@ class FCN8s(nn.Module):
 def draw_weights(network: DilatedResnet | FCN8s) -> None:
     """Draws weights for a training that begins with none of ImageNet's.
 
-    Convolutions of DRN-26 are drawn as its code does; in both, ReLU keeps the variance. FCN8s begins with the scores
-    of its last level alone.
+    ReLU keeps the variance. FCN8s begins with the scores of its last level alone, as its code has it.
     """
+    initialise(network, "kaiming")
     if isinstance(network, FCN8s):
-        initialise(network, "kaiming")
         for layer in (network.score3, network.score4):
             nn.init.zeros_(layer.weight)
-        return
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _crop(x: Tensor, like: Tensor, offset: int) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from i2i_rt.systems.base import Arrangement, Recipe
-from i2i_rt.training import domains, labelled, views
+from i2i_rt.training import adaptation, domains, labelled, views
 from i2i_rt.training.crops import Cropping
 from i2i_rt.training.folders import find_held_out, find_images, open_files
 from i2i_rt.training.options import TrainingOptions
@@ -102,6 +102,18 @@ def _views(options: TrainingOptions, recipe: Recipe) -> Sampler:
     )
 
 
+def _adaptation(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    files = open_files(options.data)
+    return adaptation.AdaptationSampler(
+        labelled.find_labelled(files),
+        adaptation.find_target(files),
+        cropping_of(options),
+        batch=options.batch,
+        seed=options.seed,
+        epoch_images=recipe.epoch_images,
+    )
+
+
 SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "unpaired": _unpaired,
     "paired": _paired,
@@ -110,6 +122,7 @@ SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "labelled": _labelled,
     "domains": _domains,
     "views": _views,
+    "adaptation": _adaptation,
 }
 
 # what a folder holds, for who makes one
@@ -120,6 +133,7 @@ LAYOUTS: dict[Arrangement, str] = {
     "labelled": "train_label/ (class indices, 255: unknown) and train_img/ with equal names, train_inst/ where there "
     "are instances; held out: val_… or test_…",
     "domains": "train/<domain>/: pictures of each domain; held out: val/<domain>/ or test/<domain>/",
+    "adaptation": "train_img/ and train_label/, as labelled data; train_target/: pictures of the other look",
     "triplets": "trainA/ and trainB/ or train/, as pairs; of B, triplets.npz, which 'i2i-rt triplets' makes",
     "views": "train/ with pictures, or with a folder for each domain; held out: val/ or test/ likewise",
 }

@@ -94,3 +94,19 @@ def labelled(tmp_path: Path) -> Path:
     draw_labelled(tmp_path / "labelled", "train", 6, instances=True)
     draw_labelled(tmp_path / "labelled", "val", 2, instances=True)
     return tmp_path / "labelled"
+
+
+@pytest.fixture
+def streets(tmp_path: Path) -> Path:
+    """4 labelled pictures of 2 classes, more unknown in each; 3 of another look without labels; 3 held out."""
+    folder = tmp_path / "streets"
+    for split, count in (("train", 4), ("val", 3)):
+        draw_pictures(folder / f"{split}_img", count)
+        (folder / f"{split}_label").mkdir()
+        for number in range(count):
+            with Image.open(folder / f"{split}_img" / f"{number}.png") as picture:
+                labels = (np.asarray(picture).mean(2) > 128).astype(np.uint8)
+            labels[: 6 * number] = 255
+            Image.fromarray(labels).save(folder / f"{split}_label" / f"{number}.png")
+    draw_pictures(folder / "train_target", 3, seed=1)
+    return folder

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+SIDE = 64
 CLASSES = ("sky", "building", "road", "sidewalk", "vegetation", "car", "pole")
 SKY, BUILDING, ROAD, SIDEWALK, VEGETATION, CAR, POLE = range(len(CLASSES))
 
@@ -69,7 +70,7 @@ CAMERA = Look(
 )
 
 
-def scene(look: Look, generator: np.random.Generator, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+def scene(look: Look, generator: np.random.Generator, size: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
     """Draws one scene: `[size, size, 3]` uint8, and its labels `[size, size]` uint8."""
     labels = Image.new("L", (size, size), SKY)
     things = Image.new("I", (size, size), 0)  # a number for each thing, so that each has a colour of its own
