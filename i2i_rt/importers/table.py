@@ -24,8 +24,7 @@ from i2i_rt.importers import (
 )
 from i2i_rt.importers.base import Imported, Options
 from i2i_rt.importers.recognise import recognise
-from i2i_rt.models import table
-from i2i_rt.stages.table import stages_of
+from i2i_rt.stages.writing import write_networks
 
 Importer = Callable[[Sequence[Path], Options], Imported]
 
@@ -113,13 +112,11 @@ def write_bundle(found: Imported, system: str, output: str | Path, provenance: P
     Raises:
         BundleError: where `output` is taken by something else.
     """
-    return Bundle.create(
+    return write_networks(
         output,
-        system=system,
-        networks={name: table.describe(network) for name, network in found.networks.items()},
-        stages={name: stage.spec for name, stage in stages_of(system, found.networks).items()},
-        weights=table.weights_of(found.networks),
-        provenance=provenance,
+        system,
+        found.networks,
+        provenance,
         preprocessing=asdict(found.preprocessing),
         style=found.style,
         labels=found.labels,

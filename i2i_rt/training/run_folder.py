@@ -20,8 +20,7 @@ import torch
 
 from i2i_rt.bundle import Bundle, Provenance, write_json
 from i2i_rt.errors import I2IError
-from i2i_rt.models import table
-from i2i_rt.stages.table import stages_of
+from i2i_rt.stages.writing import write_networks
 from i2i_rt.systems.base import Product
 from i2i_rt.training.options import TrainingOptions
 
@@ -166,16 +165,7 @@ def create_bundle(path: Path, product: Product, system: str, provenance: Provena
     Raises:
         BundleError: where `path` holds something that is no bundle.
     """
-    system = product.system or system
-    return Bundle.create(
-        path,
-        system=system,
-        networks={key: table.describe(network) for key, network in product.networks.items()},
-        stages={key: stage.spec for key, stage in stages_of(system, product.networks).items()},
-        weights=table.weights_of(product.networks),
-        provenance=provenance,
-        **product.description(),
-    )
+    return write_networks(path, product.system or system, product.networks, provenance, **product.description())
 
 
 def _sync_folder(path: Path) -> None:
