@@ -44,30 +44,46 @@ DATA_SETS = ("custom", "coco", "ade20k", "cityscapes")
 
 @dataclass(frozen=True)
 class SpadeSettings(Settings):
-    """What the label maps hold, and which of the paper's variants is trained; the defaults are those of COCO-Stuff."""
+    """What the label maps hold, and which of the paper's variants is trained; the defaults are those of COCO-Stuff.
 
-    labels: int = 182  # classes; the label maps' values count from 0
-    unknown: bool = True  # the value 255 is allowed and has a channel of its own
-    instances: bool = True  # there are instance maps, and the network sees the edges between instances
-    data_set: str = "custom"  # coco, ade20k and cityscapes have names and colours; ade20k's label 0 is the unknown one
-    vae: bool = False  # styles from an image encoder, in place of the label map in the first layer
-    upsampling: str = "normal"  # more and most double once and twice more often, for larger pictures
-    conditioning: str = "spade"  # concat: the baseline that has the label map beside its features
-    norm: str = "batch"  # or instance
-    hidden: int = 128  # channels between the label map and the scales
-    vgg_weight: float = 10.0  # 0 leaves the VGG loss out
-    features: str = "pretrained"  # of VGG; random ones need no download, and are no measure of likeness
+    Attributes:
+        labels: how many classes there are; the label maps' values count from 0.
+        unknown: the value 255 is allowed, and has a channel of its own.
+        instances: there are instance maps, and the networks see the edges between instances.
+        data_set: coco, ade20k and cityscapes have names and colours; the files of ade20k have 0 for unknown.
+        vae: an encoder of images gives styles, which the first layer takes in place of the label map.
+        upsampling: normal, more or most: features are doubled five, six or seven times until they are a picture.
+        conditioning: spade, or concat for the baseline that has the label map beside its features.
+        norm: batch or instance.
+        hidden: channels between the label map and the scales.
+        vgg_weight: of the VGG loss; 0 leaves it out.
+        features: of VGG, pretrained or random; random ones need no download, but say little about likeness.
+    """
+
+    labels: int = 182
+    unknown: bool = True
+    instances: bool = True
+    data_set: str = "custom"
+    vae: bool = False
+    upsampling: str = "normal"
+    conditioning: str = "spade"
+    norm: str = "batch"
+    hidden: int = 128
+    vgg_weight: float = 10.0
+    features: str = "pretrained"
 
     def __post_init__(self) -> None:
         if self.data_set not in DATA_SETS:
-            raise I2IError(f"data_set is {self.data_set!r}; it must be one of {', '.join(DATA_SETS)}")
+            raise I2IError(f"--set data_set is {self.data_set!r}; it must be one of {', '.join(DATA_SETS)}")
         if not 1 <= self.labels <= UNKNOWN:
-            raise I2IError(f"labels is {self.labels}; a label map has 1 to {UNKNOWN} classes")
+            raise I2IError(f"--set labels is {self.labels}; a label map has 1 to {UNKNOWN} classes")
         if self.vgg_weight < 0:
-            raise I2IError(f"vgg_weight is {self.vgg_weight:g}; it must not be negative")
+            raise I2IError(f"--set vgg_weight is {self.vgg_weight:g}; it must not be negative")
         for name, kind in (("upsampling", Upsampling), ("conditioning", Conditioning), ("features", Features)):
             if getattr(self, name) not in get_args(kind):
-                raise I2IError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(get_args(kind))}")
+                raise I2IError(
+                    f"--set {name} is {getattr(self, name)!r}; it must be one of {', '.join(get_args(kind))}"
+                )
 
     def info(self) -> LabelInfo:
         return label_info(self.data_set, self.labels, unknown=self.unknown, edges=self.instances)
