@@ -20,7 +20,16 @@ from i2i_rt.training.run_folder import RunFolder
 from i2i_rt.training.trainer import Trainer
 
 ALONE = Processes(0, 1, torch.device("cpu"))
-DATA = {"cyclegan": "photos", "cut": "photos", "fastcut": "photos", "sincut": "single", "pix2pix": "pairs"}
+DATA = {
+    "cyclegan": "photos",
+    "cut": "photos",
+    "fastcut": "photos",
+    "sincut": "single",
+    "pix2pix": "pairs",
+    "tunit": "domains",
+}
+# the guiding network learns alone in the first three steps
+SETTINGS = {"tunit": {"clusters": "2", "style_dim": "4", "guiding_width": "4", "queue": "6", "separated": "0.00003"}}
 
 
 def options_of(system: str, data: Path, **changes: Any) -> TrainingOptions:
@@ -40,6 +49,7 @@ def options_of(system: str, data: Path, **changes: Any) -> TrainingOptions:
             "blocks": 1,
             "discriminator_width": 4,
             "antialias": recipe.shape.antialias,
+            "settings": SETTINGS.get(system, {}),
             **changes,
         }
     )
