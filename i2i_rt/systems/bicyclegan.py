@@ -28,7 +28,6 @@ from i2i_rt.systems.reconstruction import Reconstruction
 from i2i_rt.systems.settings import Settings
 from i2i_rt.systems.step_styles import check_style_size
 
-RECONSTRUCTION_WEIGHT = 10.0
 STYLE_WEIGHT = 0.5
 KL_WEIGHT = 0.01
 
@@ -64,7 +63,7 @@ class BicycleGAN(System[Batch]):
         super().__init__()
         self.generator, self.style_encoder = generator, style_encoder
         self.discriminator, self.discriminator_random = discriminators
-        self.reconstruction = Reconstruction(features)
+        self.reconstruction = Reconstruction("l1", features)
 
     def trained_in(self, phase: str) -> tuple[str, ...]:
         if phase == "generator":
@@ -101,7 +100,7 @@ class BicycleGAN(System[Batch]):
         return {
             "G_GAN": judged(self.discriminator, encoded, real=True),
             "G_GAN_random": judged(self.discriminator_random, random, real=True),
-            "G_L1": RECONSTRUCTION_WEIGHT * distance(encoded, target),
+            "reconstruction": self.reconstruction.loss(encoded, target),
             "KL": KL_WEIGHT * kl_divergence(mean, log_variance) * across.count(),
             "style_L1": STYLE_WEIGHT * distance(found_again(self.style_encoder, random), drawn),
         }

@@ -19,7 +19,7 @@ from i2i_rt.systems.bicyclegan import KL_WEIGHT, STYLE_WEIGHT, sample_columns
 from i2i_rt.systems.losses import adversarial_sum, distance, kl_divergence
 from i2i_rt.systems.reconstruction import Reconstruction
 from i2i_rt.systems.step import RECIPE as STEP_RECIPE
-from i2i_rt.systems.step import VGG_WEIGHT, StepSettings, step_product
+from i2i_rt.systems.step import StepSettings, step_product
 from i2i_rt.systems.step_networks import build_discriminator, build_generator, build_style_encoder
 
 
@@ -50,7 +50,7 @@ class MunitPaired(System[Batch]):
         self.generator, self.style_encoder, self.discriminator = generator, style_encoder, discriminator
         self.cycle = settings.cycle
         self.pair = 2 if settings.cycle else 1  # pictures that a loss of the official code adds up
-        self.reconstruction = Reconstruction(settings.features)
+        self.reconstruction = Reconstruction(settings.reconstruction, settings.features)
 
     def trained_in(self, phase: str) -> tuple[str, ...]:
         return ("discriminator",) if phase == "discriminator" else ("generator", "style_encoder")
@@ -85,11 +85,11 @@ class MunitPaired(System[Batch]):
         maps = self.generator.encode(batch.a)
         translated, random = self.generator.decode(maps, style), self.generator.decode(maps, drawn)
         kept |= {"translated": translated.detach(), "random": random.detach()}
-        adversarial, reconstruction = self.pair / (self.pair + 1), self.pair * VGG_WEIGHT
+        adversarial = self.pair / (self.pair + 1)
         losses = {
             "G_GAN": adversarial * self.judged(translated, batch.a, real=True),
             "G_GAN_random": adversarial * self.judged(random, batch.a, real=True),
-            "G_VGG": reconstruction * self.reconstruction.loss(translated, batch.b),
+            "reconstruction": self.pair * self.reconstruction.loss(translated, batch.b),
             "KL": KL_WEIGHT * kl_divergence(mean, log_variance) * across.count(),
             "style_L1": self.pair * STYLE_WEIGHT * distance(self.found_again(random), drawn),
         }
@@ -98,7 +98,7 @@ class MunitPaired(System[Batch]):
             exchanged = self.generator.decode(maps, style[neighbour])
             own = sampled(*self.posterior(exchanged))[neighbour]
             cycled = self.generator.decode(maps, own)
-            losses["G_cycle"] = reconstruction * self.reconstruction.loss(cycled, batch.b)
+            losses["cycle"] = self.pair * self.reconstruction.loss(cycled, batch.b)
         return losses
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,36 +1,52 @@
-"""How well pictures are reconstructed, for the loss and for the tables of papers on translation with styles."""
+"""How well pictures are reconstructed, for the losses and for the tables of papers on translation with styles."""
 
 from functools import cached_property
+from typing import Literal, get_args
 
 from torch import Tensor
 
+from i2i_rt.errors import I2IError
 from i2i_rt.metrics.lpips import Lpips, lpips
 from i2i_rt.pretrained import Features, FrozenNetwork, vgg16
+from i2i_rt.systems.losses import distance
 from i2i_rt.systems.perceptual import squared_vgg_loss
+
+Kind = Literal["vgg", "l1"]
+VGG_WEIGHT, L1_WEIGHT = 0.02, 10.0  # StEP's; BicycleGAN's L1 has the same
 
 
 class Reconstruction:
-    """StEP's VGG loss, and PSNR and LPIPS of held-out pictures.
+    """A loss of VGG's features or of pixels, and PSNR and LPIPS of held-out pictures.
 
-    The feature networks are made when the first is used, for a bundle of a run needs none of them. All are made at
-    once: a file that cannot be had is to stop a training before its first step, not before its first scores.
+    The feature networks are made when they are first used, for a bundle of a run needs none of them.
     """
 
-    def __init__(self, features: Features) -> None:
-        self.features = features
+    def __init__(self, kind: Kind, features: Features) -> None:
+        self.kind, self.features = kind, features
 
     @cached_property
-    def _networks(self) -> tuple[FrozenNetwork, Lpips]:
-        return vgg16(self.features), lpips(self.features)
+    def _vgg(self) -> FrozenNetwork:
+        return vgg16(self.features)
+
+    @cached_property
+    def _lpips(self) -> Lpips:
+        return lpips(self.features)
 
     def loss(self, images: Tensor, truth: Tensor) -> Tensor:
-        """Gives the VGG loss of images `[N, 3, H, W]` in [-1, 1]; the truth gets no gradient."""
-        vgg, _ = self._networks
-        return squared_vgg_loss(vgg, images, truth)
+        """Gives the weighted loss of images `[N, 3, H, W]` in [-1, 1]; the truth gets no gradient."""
+        _ = self._lpips  # a file that cannot be had is to stop the first step, not the first scores
+        if self.kind == "l1":
+            return L1_WEIGHT * distance(images, truth)
+        return VGG_WEIGHT * squared_vgg_loss(self._vgg, images, truth)
 
     def scores(self, images: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Gives the scores `[N]` of images `[N, 3, H, W]` in [-1, 1]; PSNR in dB of values in [0, 1]."""
-        _, distance = self._networks
         error = ((images.float() - truth) / 2).square().flatten(1).mean(1)
         name = "LPIPS" if self.features == "pretrained" else "LPIPS_random_features"
-        return {"PSNR": -10 * error.clamp(min=1e-10).log10(), name: distance(images, truth)}
+        return {"PSNR": -10 * error.clamp(min=1e-10).log10(), name: self._lpips(images, truth)}
+
+
+def check_kind(kind: str) -> None:
+    """Raises `I2IError` where there is no such loss."""
+    if kind not in get_args(Kind):
+        raise I2IError(f"--set reconstruction={kind}: it must be one of {', '.join(get_args(Kind))}")

@@ -16,14 +16,13 @@ from i2i_rt.pretrained import Features
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Optimization, Product, Recipe, Shape, System
 from i2i_rt.systems.losses import adversarial_sum
-from i2i_rt.systems.reconstruction import Reconstruction
+from i2i_rt.systems.reconstruction import Kind, Reconstruction, check_kind
 from i2i_rt.systems.settings import Settings
 from i2i_rt.systems.step_networks import build_discriminator, build_generator, build_style_encoder
 from i2i_rt.systems.step_styles import check_style_size
 
 # The official code averages each adversarial term with a zero.
 ADVERSARIAL_WEIGHT = 0.5
-VGG_WEIGHT = 0.02
 STYLE_L2_WEIGHT = 0.01
 DECAY = 0.999  # of the weights' moving averages
 
@@ -33,10 +32,12 @@ class StepSettings(Settings):
     """What `--set` can change."""
 
     style_size: int = 8
+    reconstruction: Kind = "vgg"  # or l1, of pixels: for who has no weights of VGG
     features: Features = "pretrained"
 
     def __post_init__(self) -> None:
         check_style_size(self.style_size)
+        check_kind(self.reconstruction)
 
 
 class Step(System[Batch]):
@@ -54,12 +55,11 @@ class Step(System[Batch]):
         discriminator: StepDiscriminator,
         *,
         finetune: bool,
-        features: Features,
+        reconstruction: Reconstruction,
     ) -> None:
         super().__init__()
         self.generator, self.style_encoder, self.discriminator = generator, style_encoder, discriminator
-        self.finetune = finetune
-        self.reconstruction = Reconstruction(features)
+        self.finetune, self.reconstruction = finetune, reconstruction
 
     def trained_in(self, phase: str) -> tuple[str, ...]:
         if phase == "discriminator":
@@ -87,7 +87,7 @@ class Step(System[Batch]):
         kept["translated"] = translated.detach()
         losses = {
             "G_GAN": ADVERSARIAL_WEIGHT * self.judged(translated, batch.a, real=True),
-            "G_VGG": VGG_WEIGHT * self.reconstruction.loss(translated, batch.b),
+            "reconstruction": self.reconstruction.loss(translated, batch.b),
         }
         if self.finetune:
             losses["style_L2"] = STYLE_L2_WEIGHT * style.square().mean()
@@ -135,7 +135,7 @@ def _build(shape: Shape, *, finetune: bool) -> Step:
         build_style_encoder(shape, settings.style_size),
         build_discriminator(shape),
         finetune=finetune,
-        features=settings.features,
+        reconstruction=Reconstruction(settings.reconstruction, settings.features),
     )
 
 

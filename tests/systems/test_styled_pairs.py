@@ -119,6 +119,20 @@ def test_discriminator_of_step_sees_the_image_first_and_then_the_condition() -> 
     torch.testing.assert_close(seen[0], torch.cat([batch.b, batch.a], 1))
 
 
+@pytest.mark.parametrize(("kind", "least"), [("l1", 10.0), ("vgg", 0.0)])
+def test_reconstruction_is_of_pixels_or_of_features(kind: str, least: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, batch = small("step", reconstruction=kind), batch_of("step")
+    assert isinstance(system, Step)
+
+    monkeypatch.setattr(system.generator, "forward", lambda image, style: batch.b + 1)
+    away = system(batch, "generator", {})["reconstruction"]
+    monkeypatch.setattr(system.generator, "forward", lambda image, style: batch.b)
+    right = system(batch, "generator", {})["reconstruction"]
+
+    assert away.item() > right.item() == 0.0
+    assert away.item() == pytest.approx(least, rel=1e-4) or kind == "vgg"  # 10 times the mean difference
+
+
 def test_mapper_learns_styles_that_no_normal_distribution_has() -> None:
     system = small("step-mapper", style_size="2", samples="64")
     assert isinstance(system, StepMapping)
@@ -206,7 +220,7 @@ def test_munit_p_exchanges_styles_between_neighbours() -> None:
 def test_without_the_cycle_munit_p_is_bicyclegan_on_steps_networks() -> None:
     losses = small("munit-paired", cycle="false")(batch_of("munit-paired", 3), "generator", {})
 
-    assert "G_cycle" not in losses and "style_L1" in losses
+    assert "cycle" not in losses and "style_L1" in losses
 
 
 @pytest.mark.parametrize("name", ["bicyclegan", "munit-paired"])
@@ -232,6 +246,7 @@ def test_crops_that_cannot_be_halved_are_refused(name: str, size: int, sentence:
     ("name", "setting", "sentence"),
     [
         ("step-styles", {"style_size": "0"}, "--set style_size=0: a style has at least one number"),
+        ("step", {"reconstruction": "l2"}, "--set reconstruction=l2: it must be one of vgg, l1"),
         ("step-mapper", {"samples": "0"}, "--set samples=0: at least one sample has to be drawn"),
     ],
 )
