@@ -10,6 +10,7 @@ from i2i_rt.benchmarks.training_sets import FOLDERS
 from i2i_rt.benchmarks.training_systems import Setting, Speed, main, measure_switch, measure_system, prepared
 from i2i_rt.errors import I2IError
 from i2i_rt.systems.table import SYSTEMS
+from i2i_rt.training.data import open_sampler
 
 
 def test_a_system_is_measured_with_its_data(tmp_path: Path) -> None:
@@ -24,8 +25,14 @@ def test_a_system_is_measured_with_its_data(tmp_path: Path) -> None:
     assert len(list((tmp_path / "views" / "train").iterdir())) == 2 * 3
 
 
-def test_every_system_has_a_set() -> None:
-    assert {recipe.data for _, recipe in SYSTEMS.values()} <= set(FOLDERS)
+@pytest.mark.parametrize("arrangement", list(FOLDERS))
+def test_every_set_is_one_that_a_system_trains_on(arrangement: str, tmp_path: Path) -> None:
+    system, recipe = next((name, recipe) for name, (_, recipe) in SYSTEMS.items() if recipe.data == arrangement)
+    setting = Setting(size=32, width=4, batch=2, steps=0, precision="fp32", threads=None, compiled=())
+
+    sampler = open_sampler(prepared(system, setting, tmp_path), recipe)
+
+    assert all(field is None or len(field) == 2 for field in sampler.batch(0, slice(0, 2)))
 
 
 def test_table_has_a_line_a_system(
