@@ -58,12 +58,13 @@ NAMES = {"plain": "StarGAN v2", "smooth": "with the smoothing losses"}
 
 @dataclass(frozen=True)
 class Scores:
-    """What is measured of a training, on held-out pictures: means over paths between codes of two domains.
+    """What is measured of a training, on held-out pictures: means over ways between codes of two domains.
 
     Attributes:
-        ps, alignment, uniformity: of paths of images, by LPIPS with random features.
-        pixel_ps: the same by the mean absolute difference of pixels, which no training has seen.
-        path_fd, fd: Fréchet distance of the paths' images, and of plain translations, from real pictures.
+        ps, alignment, uniformity: of ways between codes of both kinds, by LPIPS with random features.
+        ps_noise, ps_pictures: between codes made from noise, and between those of pictures.
+        pixel_ps: by the mean absolute difference of pixels, which no training has seen.
+        path_fd, fd: Fréchet distance of the ways' images, and of plain translations, from real pictures.
         diversity: LPIPS between translations of a picture to one domain.
         content: intersection over union of the shape before and after a translation.
         accuracy: share of translations that have a colour of the domain that was asked for.
@@ -72,6 +73,8 @@ class Scores:
     ps: float
     alignment: float
     uniformity: float
+    ps_noise: float
+    ps_pictures: float
     pixel_ps: float
     path_fd: float
     fd: float
@@ -81,38 +84,47 @@ class Scores:
 
 
 class Judge:
-    """Measures networks on held-out pictures; the pictures, paths and noise are the same for all of them."""
+    """Measures networks on held-out pictures; the pictures, ways and noise are the same for all of them."""
 
     def __init__(self, folder: Path) -> None:
         self.held = torch.cat([load(folder / "val" / name) for name in shapes.DOMAINS])
-        real = torch.cat([load(folder / "train" / name) for name in shapes.DOMAINS])
         self._lpips = lpips("random")
-        self._real = features(self._lpips, real)
+        self._real = features(self._lpips, torch.cat([load(folder / "train" / name) for name in shapes.DOMAINS]))
 
     def __call__(self, networks: Mapping[str, nn.Module]) -> Scores:
-        generator, mapping_network = networks["generator"], networks["mapping_network"]
+        generator, mapping_network, style_encoder = (
+            networks[name] for name in ("generator", "mapping_network", "style_encoder")
+        )
         drawn, count, domains = torch.Generator().manual_seed(0), len(self.held), len(shapes.DOMAINS)
         first = torch.randint(domains, (count,), generator=drawn)
         last = (first + torch.randint(1, domains, (count,), generator=drawn)) % domains
 
-        def style(domain: Tensor) -> Tensor:
-            noise = torch.randn(len(domain), mapping_network.config.latent_dim, generator=drawn)  # type: ignore[union-attr, arg-type]
+        def of_noise(domain: Tensor) -> Tensor:
+            noise = torch.randn(count, int(SETTINGS["latent_dim"]), generator=drawn)
             return mapping_network(noise, domain)  # type: ignore[no-any-return]
 
+        def of_pictures(domain: Tensor) -> Tensor:
+            place = torch.randint(count // domains, (count,), generator=drawn)
+            return style_encoder(self.held[domain * (count // domains) + place], domain)  # type: ignore[no-any-return]
+
         with torch.no_grad():
-            paths = torch.stack(
-                [path(generator, *ends) for ends in zip(self.held, style(first), style(last), strict=True)]
+            noise_ways, picture_ways = (
+                torch.stack([path(generator, *one) for one in zip(self.held, code(first), code(last), strict=True)])
+                for code in (of_noise, of_pictures)
             )
-            several = torch.stack([generator(self.held, style(last)).clamp(-1, 1) for _ in range(DRAWS)], 1)
-        smooth, translated = path_smoothness(self._lpips, paths), several[:, 0]
+            several = torch.stack([generator(self.held, of_noise(last)).clamp(-1, 1) for _ in range(DRAWS)], 1)
+        ways = torch.cat([noise_ways, picture_ways])
+        smooth, translated = path_smoothness(self._lpips, ways), several[:, 0]
         source, result = pixels(self.held), pixels(translated)
         shape, moved = shapes.shape_of(source), shapes.shape_of(result)
         return Scores(
             ps=float(smooth.ps.mean()),
             alignment=float(smooth.alignment.mean()),
             uniformity=float(smooth.uniformity.mean()),
-            pixel_ps=float(pixel_smoothness(paths).mean()),
-            path_fd=frechet_distance(features(self._lpips, paths.flatten(0, 1)), self._real),
+            ps_noise=float(smooth.ps[:count].mean()),
+            ps_pictures=float(smooth.ps[count:].mean()),
+            pixel_ps=float(pixel_smoothness(ways).mean()),
+            path_fd=frechet_distance(features(self._lpips, ways.flatten(0, 1)), self._real),
             fd=frechet_distance(features(self._lpips, several.flatten(0, 1)), self._real),
             diversity=float(diversity(self._lpips, several).mean()),
             content=float(((shape & moved).sum((1, 2)) / (shape | moved).sum((1, 2))).mean()),

@@ -221,6 +221,10 @@ class System(nn.Module, ABC, Generic[Data]):
     def stepped(self, kept: dict[str, Tensor]) -> None:
         """Is called after the last phase of a step: the place for queues and averages that losses need."""
 
+    def rate(self, name: str) -> float:
+        """Gives what a network's learning rate is multiplied with, beside its recipe's: where settings change it."""
+        return 1.0
+
     def averaged(self) -> tuple[str, ...]:
         """Names the networks of whose weights a moving average is kept."""
         return ()

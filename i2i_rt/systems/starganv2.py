@@ -40,6 +40,7 @@ class StarGANv2Settings(Settings):
     """Sizes beside those of `Shape`, and weights of the losses; the defaults are those for AFHQ (appendix B).
 
     Attributes:
+        mapping_rate: what the mapping network's learning rate is multiplied with; it learns slower than the others.
         max_width: where channels are no longer doubled.
         style_dim, latent_dim, mapping_width: numbers of a style, of the noise, and between them.
         style, cycle: lambda_sty and lambda_cyc.
@@ -51,6 +52,7 @@ class StarGANv2Settings(Settings):
         fan: with w_hpf, the file of the face alignment network, wing.ckpt.
     """
 
+    mapping_rate: float = 0.01
     max_width: int = 512
     style_dim: int = 64
     latent_dim: int = 16
@@ -64,7 +66,7 @@ class StarGANv2Settings(Settings):
     fan: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("style", "diversity", "cycle", "penalty", "w_hpf"):
+        for name in ("style", "diversity", "cycle", "penalty", "mapping_rate", "w_hpf"):
             if not getattr(self, name) >= 0:
                 raise I2IError(f"--set {name} is {getattr(self, name)}; it must not be negative")
         if bool(self.w_hpf) != bool(self.fan):
@@ -85,6 +87,7 @@ class SmoothStarGANv2Settings(StarGANv2Settings, SmoothingSettings):
         regularization_start: share of the steps after which it grows from 0, evenly until the last step.
         content: of LPIPS between a picture and its translation; 0 leaves it out.
         features: of LPIPS; "random" ones need no download, and are no measure of likeness.
+        mapping_rate: what the mapping network's learning rate is multiplied with.
         w_hpf, fan: for masks of faces, 1 and the file of the face alignment network, wing.ckpt.
         max_width, style_dim, latent_dim, mapping_width: sizes of the networks.
     """
@@ -149,6 +152,9 @@ class StarGANv2(System[DomainBatch]):
 
     def needs_gradient(self, name: str, phase: str) -> bool:
         return name in self.trained_in(phase)  # no graph goes from one phase to another
+
+    def rate(self, name: str) -> float:
+        return self.settings.mapping_rate if name == "mapping_network" else 1.0
 
     def losses(self, batch: DomainBatch, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         network, _, source = phase.partition("-")
@@ -317,8 +323,7 @@ def _build(shape: Shape, smoothing: Smoothing | None) -> StarGANv2:
     return system
 
 
-# Appendix B: 100,000 steps of 8 images. The mapping network learns slower by two orders of magnitude.
-ADAM = Optimization(betas=(0.0, 0.99), weight_decay=1e-4)
+# Appendix B: 100,000 steps of 8 images
 RECIPE = Recipe(
     "domains",
     Shape(),
@@ -328,7 +333,7 @@ RECIPE = Recipe(
     load_size=256,
     learning_rate=1e-4,
     epoch_images=8000,
-    optimization={"": ADAM, "mapping_network": replace(ADAM, rate=0.01)},
+    optimization={"": Optimization(betas=(0.0, 0.99), weight_decay=1e-4)},
     settings=StarGANv2Settings,
     uses=frozenset({"width", "discriminator_width"}),
     ema=0.999,

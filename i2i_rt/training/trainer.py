@@ -107,7 +107,7 @@ class Trainer:
                 continue
             for name, optimizer in optimizers.items():
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * self.recipe.optimization_of(name).rate
+                    group["lr"] = rate * self.recipe.optimization_of(name).rate * system.rate(name)
             # those of other networks too: they are computed along, and must not add up until their own phase
             self._module.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):

@@ -14,7 +14,10 @@ from i2i_rt.systems import table
 from i2i_rt.systems.base import DomainBatch, Shape
 from i2i_rt.systems.smoothing import Smoothing
 from i2i_rt.systems.starganv2 import SmoothStarGANv2Settings, StarGANv2, StarGANv2Settings
+from i2i_rt.training.processes import Processes
+from i2i_rt.training.recipes import options_of
 from i2i_rt.training.run_folder import create_bundle
+from i2i_rt.training.trainer import Trainer
 from tests.importers.test_stargan import official_fan
 from tests.small.stargan import SMALL
 
@@ -171,11 +174,22 @@ def test_weights_are_drawn_as_the_papers_code_does() -> None:
 
 
 def test_mapping_network_learns_slower_than_the_others() -> None:
-    _, recipe = table.find("starganv2")
+    networks = ("generator", "mapping_network", "style_encoder", "discriminator")
 
-    rates = {name: recipe.optimization_of(name).rate for name in small("starganv2").networks}
+    assert [small("starganv2").rate(name) for name in networks] == [1, 0.01, 1, 1]
+    assert small("starganv2", mapping_rate=0.5).rate("mapping_network") == 0.5
 
-    assert rates == {"generator": 1, "mapping_network": 0.01, "style_encoder": 1, "discriminator": 1}
+
+def test_trainer_moves_a_network_by_its_own_rate() -> None:
+    sizes = {name: str(value) for name, value in SIZES.items()} | {"mapping_rate": "0"}
+    options = options_of("starganv2", "", batch=3, crop_size=32, width=4, discriminator_width=4, settings=sizes)
+    trainer = Trainer(options, Processes(0, 1, torch.device("cpu")), domains=DOMAINS)
+    before = {name: weight.clone() for name, weight in trainer.system.state_dict().items()}
+
+    trainer.train(images(), epoch=0)
+
+    moved = {name for name, weight in trainer.system.state_dict().items() if not torch.equal(weight, before[name])}
+    assert {name.partition(".")[0] for name in moved} == {"generator", "style_encoder", "discriminator"}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -59,7 +59,7 @@ def test_path_goes_from_one_style_to_the_other_in_even_steps() -> None:
 
 
 def scores(ps: float, path_fd: float) -> Scores:
-    return Scores(ps, 0.5, 0.8, ps, path_fd, 0.3, 0.1, 0.5, 1.0)
+    return Scores(ps, 0.5, 0.8, ps, ps, ps, path_fd, 0.3, 0.1, 0.5, 1.0)
 
 
 @pytest.mark.parametrize(
