@@ -96,7 +96,7 @@ def translated(source: Path, folder: Path, trainer: Trainer) -> Path:
     generator = trainer.networks()["generator"]
     (folder / "train_img").mkdir(parents=True, exist_ok=True)
     for file in sorted((source / "train_img").iterdir()):
-        frames = torch.from_numpy(np.asarray(Image.open(file)).copy())[None]
+        frames = torch.from_numpy(np.asarray(Image.open(file)).copy())[None].to(trainer.processes.device)
         with torch.no_grad():
             result = to_frames(generator(to_image(frames, generator)))
         Image.fromarray(result[0].cpu().numpy()).save(folder / "train_img" / file.name)
@@ -178,9 +178,9 @@ def grid(trainers: Mapping[str, Trainer], runs: Path, seed: int) -> Image.Image:
         for folder in (game / "train_img", runs / f"adapted-data-{seed}" / "train_img", camera / "val_img")
     ]
     segmenters = [trainers[name].networks()["segmenter"] for name in (SOURCE, ADAPTED, ORACLE)]
-    image = to_image(torch.from_numpy(np.stack(shown[2])), segmenters[0])
+    frames = torch.from_numpy(np.stack(shown[2])).to(trainers[SOURCE].processes.device)
     with torch.no_grad():
-        maps = [labels_of(segmenter, image) for segmenter in segmenters]
+        maps = [labels_of(segmenter, to_image(frames, segmenter)).cpu() for segmenter in segmenters]
     truth = np.stack([np.asarray(Image.open(camera / "val_label" / file)) for file in files])
     maps.append(torch.from_numpy(truth).long())
     rows = [np.concatenate(row, 1) for row in shown]
