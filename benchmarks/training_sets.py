@@ -40,6 +40,7 @@ FOLDERS: dict[Arrangement, dict[str, bool]] = {
     "labelled": {"train_img": False, "train_label": True},
     "domains": {"train/a": False, "train/b": False},
     "views": {"train": False},
+    "pictures": {"train": False},
     "adaptation": {"train_img": False, "train_label": True, "train_target": False},
 }
 

@@ -72,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--decay-epochs", type=int, help="epochs in which it falls to zero (default: the paper's)")
     training.add_argument("--steps", type=int, help="end after so many steps, although epochs are left")
     training.add_argument("--batch", type=int, help="images a step, of all processes together (default: 1; sincut: 16)")
+    training.add_argument(
+        "--accumulate",
+        type=int,
+        help="parts that a batch is computed in, to save memory (default: 1)",
+    )
     training.add_argument("--learning-rate", type=float, help="of Adam (default: 0.0002; sincut: 0.002)")
     training.add_argument("--precision", help="fp32 or bf16, mixed (default: fp32)")
     training.add_argument("--seed", type=int, help="of weights, crops and patches (default: 0)")

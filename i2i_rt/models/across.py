@@ -68,6 +68,11 @@ def normal(rows: int, *shape: int, device: torch.device | None = None) -> Tensor
     return own(torch.randn(count() * rows, *shape)).to(device)
 
 
+def uniform(rows: int, *shape: int, device: torch.device | None = None) -> Tensor:
+    """Draws `[rows, *shape]` evenly from [0, 1): this process's part of what one process would draw."""
+    return own(torch.rand(count() * rows, *shape)).to(device)
+
+
 def permutation(rows: int, device: torch.device | None = None) -> Tensor:
     """Draws an order of the whole batch's rows and gives the part `[rows]` that this process is to fill.
 

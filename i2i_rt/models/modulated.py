@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from i2i_rt.kernels import blur_epilogue, conv_epilogue, fused, modulated_conv2d, unit_filters
 from i2i_rt.kernels.modulated_conv import HUNDRED, Norm
+from i2i_rt.models import across
 from i2i_rt.models.resample import Blur
 
 BLUR_TAPS = (1, 3, 3, 1)
@@ -243,7 +244,9 @@ class StyledConv(nn.Module):
         if self.noise_strength is None or not self.training:
             return None if self.noise_strength is None else self.noise
         factor = 1 if self.blur is None else 2
-        return torch.randn((x.shape[0], 1, factor * x.shape[2], factor * x.shape[3]), dtype=x.dtype, device=x.device)
+        # on the device: maps of all pixels; every process draws the whole batch's and takes its own images'
+        shape = (across.count() * x.shape[0], 1, factor * x.shape[2], factor * x.shape[3])
+        return across.own(torch.randn(shape, dtype=x.dtype, device=x.device))
 
 
 def stretched(style: Tensor, like: Tensor) -> Tensor:

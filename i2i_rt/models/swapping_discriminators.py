@@ -121,6 +121,8 @@ def crops(
         offset: `[N * T, 1, 1, 2]` in [0, 1], of the crop in what is free to the right and below.
         scales: smallest and largest share of the image's sides.
     """
+    if images.dtype in (torch.float16, torch.bfloat16):
+        images = images.float()  # places have to be known to a fraction of a pixel
     count = len(flip) // len(images)
     line = torch.linspace(-1, 1, size, device=images.device)
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]  # [1, size, size, (x, y)]

@@ -12,7 +12,9 @@ from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.spec import LabelInfo, StyleInfo
 from i2i_rt.systems.settings import Settings
 
-Arrangement = Literal["unpaired", "paired", "single", "labelled", "domains", "views", "triplets", "adaptation"]
+Arrangement = Literal[
+    "unpaired", "paired", "single", "labelled", "domains", "views", "triplets", "adaptation", "pictures"
+]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Recipe:
         uses: which of `width`, `blocks`, `discriminator_width`, `antialias` and `direction` mean something.
         ema: decay of the moving averages of the networks that `System.averaged` names.
         synchronized: whether batch norm takes the statistics of all processes.
+        multiple: of which number of images every process must have some at once.
     """
 
     data: Arrangement
@@ -80,6 +83,7 @@ class Recipe:
     uses: frozenset[str] = frozenset({"width", "blocks", "discriminator_width", "antialias", "direction"})
     ema: float | None = None
     synchronized: bool = False
+    multiple: int = 1
 
     def optimization_of(self, network: str) -> Optimization:
         return self.optimization.get(network) or self.optimization.get("", Optimization())
@@ -124,6 +128,13 @@ class ViewsBatch(NamedTuple):
     view: Tensor
     domain: Tensor
     number: Tensor
+
+
+class Pictures(NamedTuple):
+    """Images `[N, 3, H, W]` in [-1, 1] of one set; `other`: other ones of it, which only samples and scores have."""
+
+    image: Tensor
+    other: Tensor | None
 
 
 class Triplets(NamedTuple):

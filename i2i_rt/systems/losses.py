@@ -23,12 +23,18 @@ def adversarial(scores: Tensor, *, real: bool, loss: AdversarialLoss) -> Tensor:
     return ADVERSARIAL_LOSSES[loss](scores.float(), real)
 
 
+def adversarial_each(scores: Tensor, *, real: bool) -> Tensor:
+    """Gives the softplus loss of every score: `adversarial` before its mean."""
+    scores = scores.float()
+    return functional.softplus(-scores if real else scores)
+
+
 def _least_squares(scores: Tensor, real: bool) -> Tensor:
     return (scores - float(real)).square().mean()
 
 
 def _softplus(scores: Tensor, real: bool) -> Tensor:
-    return functional.softplus(-scores if real else scores).mean()
+    return adversarial_each(scores, real=real).mean()
 
 
 # the cross entropy of a sigmoid is a softplus; two names stay, because they are two papers' losses
@@ -87,8 +93,13 @@ def distance(image: Tensor, target: Tensor) -> Tensor:
 
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
     """Gives R1 (Mescheder et al. 2018): half the squared gradient of `scores` by real `images`, a mean over images."""
-    (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1).mean() / 2
+    return gradient_penalty_each(scores, images).mean()
+
+
+def gradient_penalty_each(scores: Tensor, *images: Tensor) -> Tensor:
+    """Gives R1 of each image `[N]`: half the squared gradient by it, summed over what several inputs have of it."""
+    gradients = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    return torch.stack([gradient.float().square().flatten(1).sum(1) for gradient in gradients]).sum(0) / 2
 
 
 def adversarial_sum(scores: Sequence[Tensor], *, real: bool, loss: AdversarialLoss) -> Tensor:

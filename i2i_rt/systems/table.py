@@ -18,6 +18,7 @@ from i2i_rt.systems import (
     step,
     step_mapper,
     step_styles,
+    swapping,
     tunit,
 )
 from i2i_rt.systems.base import Recipe, Shape, System
@@ -39,6 +40,7 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "cycada": (cycada.build_cycada, cycada.RECIPE),
     "segmentation": (segmentation.build_segmentation, segmentation.RECIPE),
     "spade": (spade.build_spade, spade.RECIPE),
+    "swapping": (swapping.build_swapping, swapping.RECIPE),
     "tunit": (tunit.build_tunit, tunit.RECIPE),
     "tunit-smoothing": (tunit.build_smooth_tunit, tunit.SMOOTH_RECIPE),
 }

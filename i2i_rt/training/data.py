@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from i2i_rt.systems.base import Arrangement, Recipe
-from i2i_rt.training import adaptation, domains, labelled, views
+from i2i_rt.training import adaptation, domains, labelled, pictures, views
 from i2i_rt.training.crops import Cropping
 from i2i_rt.training.folders import find_held_out, find_images, open_files
 from i2i_rt.training.options import TrainingOptions
@@ -114,6 +114,18 @@ def _adaptation(options: TrainingOptions, recipe: Recipe) -> Sampler:
     )
 
 
+def _pictures(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    files = open_files(options.data)
+    return pictures.PicturesSampler(
+        pictures.find_pictures(files),
+        cropping_of(options),
+        batch=options.batch,
+        seed=options.seed,
+        epoch_images=recipe.epoch_images,
+        held=pictures.find_held_out(files),
+    )
+
+
 SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "unpaired": _unpaired,
     "paired": _paired,
@@ -123,6 +135,7 @@ SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "domains": _domains,
     "views": _views,
     "adaptation": _adaptation,
+    "pictures": _pictures,
 }
 
 # what a folder holds, for who makes one
@@ -136,4 +149,5 @@ LAYOUTS: dict[Arrangement, str] = {
     "adaptation": "train_img/ and train_label/, as labelled data; train_target/: pictures of the other look",
     "triplets": "trainA/ and trainB/ or train/, as pairs; of B, triplets.npz, which 'i2i-rt triplets' makes",
     "views": "train/ with pictures, or with a folder for each domain; held out: val/ or test/ likewise",
+    "pictures": "train/ with pictures, in folders or not; held out: val/ or test/",
 }

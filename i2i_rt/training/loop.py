@@ -95,9 +95,10 @@ def train(
             pending.clear()
             if report is not None:
                 seconds, done = time.perf_counter() - begun, trainer.step - first
+                latest = {name: loss for losses in steps for name, loss in losses.items()}
                 report.losses(
                     trainer.step,
-                    steps[-1],
+                    latest,
                     images_per_s=done * options.batch / seconds,
                     waited=feeder.waited_s / seconds,
                     rate=trainer.learning_rate(epoch),
@@ -127,7 +128,8 @@ def _prepare(
 ) -> tuple[Trainer, Sampler]:
     """Checks the data, makes or reads the run's folder, and gives all that a step needs."""
     _, recipe = find(options.system)
-    processes.part(options.batch)  # refuses a batch that cannot be shared out
+    # refuses a batch that cannot be shared out
+    processes.part(options.batch, recipe.multiple * options.accumulate)
     sampler = open_sampler(options, recipe)
     steps = sampler.steps_per_epoch * (options.epochs + options.decay_epochs)
     trainer = Trainer(options, processes, domains=sampler.domains, steps=steps)
@@ -156,11 +158,12 @@ def _read(
     pending: list[dict[str, Tensor]], interruption: Interruption, processes: Processes
 ) -> tuple[list[dict[str, float]], bool]:
     """Gives the losses of the steps, averaged over the processes, and whether one of them was told to stop."""
-    names = list(pending[0])
-    table = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in pending])
-    stop = torch.full_like(table[:1], float(interruption.requested))
-    *rows, flags = processes.mean(torch.cat([table, stop])).tolist()
-    return [dict(zip(names, row, strict=True)) for row in rows], flags[0] > 0
+    # a step may leave phases out, so each has losses of its own
+    values = torch.stack([loss.float() for losses in pending for loss in losses.values()])
+    stop = values.new_full((1,), float(interruption.requested))
+    *means, flag = processes.mean(torch.cat([values, stop])).tolist()
+    found = iter(means)
+    return [{name: next(found) for name in losses} for losses in pending], flag > 0
 
 
 def _refuse_divergence(losses: dict[str, float], step: int, options: TrainingOptions, run: RunFolder) -> None:

@@ -30,6 +30,7 @@ class TrainingOptions:
     direction: Direction = "AtoB"
     precision: Precision = "fp32"
     seed: int = 0
+    accumulate: int = 1  # parts that a batch is computed in, one after another
     threads: int | None = None  # of the CPU; another number sums in another order, so the last bits differ
     settings: dict[str, str] = field(default_factory=dict)  # of the system, as text
     start: str | None = None  # a run whose weights this one begins with
@@ -38,7 +39,7 @@ class TrainingOptions:
         for name, kind in (("resize", Resize), ("direction", Direction), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise I2IError(f"--{name} is {getattr(self, name)!r}; it must be one of {', '.join(get_args(kind))}")
-        for name in ("batch", "load_size", "crop_size", "width", "blocks", "discriminator_width"):
+        for name in ("batch", "load_size", "crop_size", "width", "blocks", "discriminator_width", "accumulate"):
             if getattr(self, name) < 1:
                 raise I2IError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
         if self.threads is not None and self.threads < 1:

@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,16 +29,18 @@ class Processes:
     def first(self) -> bool:
         return self.rank == 0
 
-    def part(self, batch: int) -> slice:
+    def part(self, batch: int, multiple: int = 1) -> slice:
         """Gives this process's images of a batch.
 
         Raises:
-            I2IError: where they cannot be shared out evenly.
+            I2IError: where they cannot be shared out evenly, or not in a multiple of `multiple`.
         """
-        if batch % self.count:
+        if batch % (self.count * multiple) and self.count == 1:
+            raise I2IError(f"--batch is {batch}; give a multiple of {multiple}, which the system trains with at once")
+        if batch % (self.count * multiple):
             raise I2IError(
                 f"--batch is {batch} and there are {self.count} processes; "
-                f"give a multiple of {self.count}: it counts the images of all processes together"
+                f"give a multiple of {self.count * multiple}: it counts the images of all processes together"
             )
         share = batch // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
@@ -57,6 +59,12 @@ class Processes:
         parameters = inspect.signature(DistributedDataParallel).parameters
         sync = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
         return DistributedDataParallel(system, find_unused_parameters=True, **{sync: False})  # type: ignore[arg-type]
+
+    def averaging(self, module: nn.Module, *, now: bool) -> AbstractContextManager[None]:
+        """Lets a backward pass of a wrapped system average the gradients, unless more of them are to be added first."""
+        if now or not isinstance(module, DistributedDataParallel):
+            return nullcontext()
+        return module.no_sync()
 
     def mean(self, values: Tensor) -> Tensor:
         """Averages a small tensor over all processes."""

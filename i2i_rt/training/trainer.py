@@ -53,6 +53,8 @@ class Trainer:
         system, self.recipe = build_system(options, domains)
         self.system = system.to(processes.device).train()
         self.system.steps = steps
+        if options.accumulate > 1 and type(self.system).stepped is not System.stepped:
+            raise I2IError(f"{options.system} keeps what it knows of whole batches; leave --accumulate out")
         self._module = processes.wrap(self.system, synchronized=self.recipe.synchronized)
         self._optimizers = {
             name: self.recipe.optimization_of(name).optimizer(list(network.parameters()), options.learning_rate)
@@ -99,7 +101,8 @@ class Trainer:
         rate = self.learning_rate(epoch)
         torch.manual_seed(int(np.random.SeedSequence((options.seed, 2, self.step)).generate_state(1)[0]))
         system.step = self.step
-        kept: dict[str, Tensor] = {}
+        parts = self._parts(batch)
+        kept: list[dict[str, Tensor]] = [{} for _ in parts]
         losses: dict[str, Tensor] = {}
         for phase in system.phases:
             optimizers = {name: self._optimizers[name] for name in system.trained_in(phase)}
@@ -110,17 +113,28 @@ class Trainer:
                     group["lr"] = rate * self.recipe.optimization_of(name).rate * system.rate(name)
             # those of other networks too: they are computed along, and must not add up until their own phase
             self._module.zero_grad()
-            with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-                found = self._module(batch, phase, kept)
-            found.pop("total").backward()
+            found: list[Any] = []
+            for part, memory in zip(parts, kept, strict=True):
+                with self.processes.averaging(self._module, now=part is parts[-1]):
+                    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+                        found.append(self._module(part, phase, memory))
+                    (found[-1].pop("total") / len(parts)).backward()
+            losses |= {name: torch.stack([of_part[name] for of_part in found]).mean(0) for name in found[0]}
             for optimizer in optimizers.values():
                 optimizer.step()
-            losses |= found
         with torch.no_grad():
-            system.stepped(kept)
+            system.stepped(kept[0])
             self._average()
         self.step += 1
         return losses
+
+    def _parts(self, batch: Any) -> list[Any]:
+        """Cuts a batch into parts whose gradients are added up, so that each needs less memory."""
+        count = self.options.accumulate
+        if count == 1:
+            return [batch]
+        fields = ([None] * count if field is None else field.chunk(count) for field in batch)
+        return [type(batch)(*part) for part in zip(*fields, strict=True)]
 
     def _average(self) -> None:
         """Moves the averages of weights towards them; counts and other buffers are copied."""

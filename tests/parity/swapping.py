@@ -14,6 +14,7 @@ from i2i_rt.importers import swapping as importer
 from i2i_rt.models.swapping import SwappingGenerator
 from i2i_rt.models.swapping_discriminators import SwappingDiscriminator, crops
 from i2i_rt.preprocessing import Preprocessing, to_unit_range
+from i2i_rt.systems.swapping import PENALTY_EVERY, Places, SwappingAutoencoder, SwappingSettings
 from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 Parts = Mapping[str, Mapping[str, Tensor]]
@@ -27,7 +28,7 @@ def find(case: Mapping[str, Any]) -> Answer | None:
     if network.startswith("preprocessing"):
         return answer_preprocessing
     if "loss" in network:
-        return None
+        return answer_losses
     return answer_networks
 
 
@@ -133,6 +134,74 @@ def patch_discriminator(parts: Parts, inputs: dict[str, Tensor], config: Mapping
         "patch_logits": network(shared, target),
         "patch_logits_single": network(single, target),
     }
+
+
+class OneProcess(SwappingAutoencoder):
+    """Cuts the crops of a case, and reconstructs the half of the batch that the official code does."""
+
+    draws: list[Places]
+
+    def reconstructed_rows(self, rows: Tensor) -> Tensor:
+        return rows[: len(rows) // 2]
+
+    def places(self, images: Tensor) -> Places:
+        return self.draws.pop(0)
+
+
+# our phases and losses: what the cases call them
+CALLS = {"discriminator": ("d_reference", "d_target", "d_mix"), "penalty": ("r1_reference", "r1_target")}
+CALLS["generator"] = ("g_reference", "g_mix")
+LOSSES = {"D_real": "d_D_real", "D_rec": "d_D_rec", "D_swap": "d_D_mix"}
+LOSSES |= {"D_patch_real": "d_PatchD_real", "D_patch_swap": "d_PatchD_mix"}
+LOSSES |= {"G_L1": "g_G_L1", "G_rec": "g_G_GAN_rec", "G_swap": "g_G_GAN_mix", "G_patch": "g_G_mix"}
+
+
+def answer_losses(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Gives the losses of every picture or crop, and gradients of the sums of their means."""
+    parts, config = import_parts(state), case["config"]
+    encoder = importer.read_encoder(parts, "the case")
+    generator = importer.read_generator(parts, "the case", noise=config["netG_use_noise"])
+    discriminator = importer.read_discriminator(parts, "the case")
+    assert isinstance(discriminator, SwappingDiscriminator)
+    settings = SwappingSettings(
+        patch_size=config["patch_size"],
+        crops=config["patch_num_crops"],
+        smallest=config["patch_min_scale"],
+        largest=config["patch_max_scale"],
+        reconstruction=config["lambda_L1"],
+        gan=config["lambda_GAN"],
+        patch_gan=config["lambda_PatchGAN"],
+        penalty=config["lambda_R1"],
+        patch_penalty=config["lambda_patch_R1"],
+    )
+    patches = importer.read_patch_discriminator(parts, "the case")
+    system = OneProcess(encoder, generator, discriminator, patches, settings).requires_grad_(True)
+    for layer in generator.noisy_layers():
+        layer.noise_strength.data.zero_()
+    found: dict[str, Tensor] = {}
+    for phase, calls in CALLS.items():
+        system.draws = [Places(*(inputs[f"{call}_{what}"] for what in Places._fields)) for call in calls]
+        system.zero_grad()
+        with torch.enable_grad():
+            losses = system.losses_each(inputs["image"], phase)
+            torch.stack([loss.mean() for loss in losses.values()]).sum().backward()
+        if phase == "penalty":
+            found["r1"] = (losses["D_R1"] + losses["D_patch_R1"]).detach() / PENALTY_EVERY
+            found["gradient_R1_D_final_conv"] = discriminator.final_conv.weight.grad / PENALTY_EVERY
+        elif phase == "discriminator":
+            found["gradient_D_final_conv"] = discriminator.final_conv.weight.grad.clone()
+        else:
+            losses["G_L1"] = losses["G_L1"].mean(0, keepdim=True)
+            found["gradient_E_ToGlobalCode"] = encoder.to_texture.weight.grad
+        found |= {LOSSES[name]: loss.detach().flatten() for name, loss in losses.items() if name in LOSSES}
+    slices = {"final_conv": (slice(8), slice(16), 0, 0), "ToGlobalCode": (slice(16), slice(16))}
+    for name in found:
+        for end, part in slices.items():
+            if name.endswith(end):
+                found[name] = found[name][part]
+    return {name: found[name].numpy() for name in wanted}
 
 
 def answer_preprocessing(

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from i2i_rt.kernels import norm_act
 from i2i_rt.models.norm import BatchNorm, FixedDropout
-from i2i_rt.systems import cycada
+from i2i_rt.systems import cycada, swapping
 from i2i_rt.training.loop import Schedule, train
 from i2i_rt.training.processes import joined_processes
 from i2i_rt.training.recipes import options_of
@@ -33,6 +33,7 @@ from i2i_rt.training.run_folder import RunFolder
 torch.set_default_dtype(torch.float64)
 FixedDropout.forward = lambda self, x: x
 cycada.TRUSTED = float("inf")  # the semantic loss counts from the first step
+swapping.PENALTY_EVERY = 2  # a penalty within the four steps
 runs, seen = Path(sys.argv[1]), {}
 with joined_processes() as processes:
     if processes.count == 1:
@@ -41,7 +42,8 @@ with joined_processes() as processes:
         if "start" in chosen:
             chosen["start"] = str(runs / chosen["start"])
         options = options_of(
-            system, str(runs.parent / data), crop_size=32, learning_rate=1e-4, **({"batch": 2, "width": 4} | chosen)
+            system, str(runs.parent / data), crop_size=32,
+            **({"batch": 2, "width": 4, "learning_rate": 1e-4} | chosen)
         )
         seen[system] = []
         train(options, RunFolder(runs / system), Schedule(steps=4), processes,
@@ -62,6 +64,8 @@ TUNIT = {
     | {"labelled": "0.5", "features": "random", "regularization_start": "0"},
 }
 STARGAN = {"max_width": "8", "style_dim": "6", "latent_dim": "5", "mapping_width": "8", "features": "random"}
+SWAPPING = {"reductions": "2", "texture_channels": "8", "max_width": "8", "patch_size": "8", "patch_width": "4"}
+SWAPPING |= {"patch_hidden": "8", "crops": "2"}
 # the folder of the data, and the options that are not everybody's
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan": ("photos", RESNET),
@@ -91,6 +95,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "segmentation": ("streets", {"settings": {"classes": "2"}}),
     "cycada": ("streets", RESNET | {"settings": {"classes": "2", "semantic": "1"}, "start": "segmentation"}),
+    "swapping": ("domains", {"batch": 4, "discriminator_width": 4, "learning_rate": 1e-2, "settings": SWAPPING}),
 }
 
 
