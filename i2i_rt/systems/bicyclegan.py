@@ -34,7 +34,12 @@ KL_WEIGHT = 0.01
 
 @dataclass(frozen=True)
 class BicycleGANSettings(Settings):
-    """What `--set` can change; `features` are those of the LPIPS of held-out pictures, which no loss needs."""
+    """The size of a style, and what held-out pictures are judged by.
+
+    Attributes:
+        style_size: how many numbers a style has.
+        features: of LPIPS, pretrained or random; random ones need no download, but compare with no others.
+    """
 
     style_size: int = 8
     features: Features = "pretrained"

@@ -25,9 +25,16 @@ from i2i_rt.systems.step_networks import build_discriminator, build_generator, b
 
 @dataclass(frozen=True)
 class MunitPairedSettings(StepSettings):
-    """What `--set` can change."""
+    """What StEP can be told, and which of its baselines it is.
 
-    cycle: bool = True  # false: BicycleGAN v1
+    Attributes:
+        cycle: false leaves the cyclic reconstruction out, which makes it BicycleGAN v1 of the paper.
+        style_size: how many numbers a style has.
+        reconstruction: vgg, or l1 of pixels, the official code's other choice, for which no weights are needed.
+        features: of VGG and LPIPS, pretrained or random; random ones need no download, but compare with no others.
+    """
+
+    cycle: bool = True
 
 
 class MunitPaired(System[Batch]):

@@ -29,10 +29,16 @@ DECAY = 0.999  # of the weights' moving averages
 
 @dataclass(frozen=True)
 class StepSettings(Settings):
-    """What `--set` can change."""
+    """The size of a style, and how a picture is compared with what it should be.
+
+    Attributes:
+        style_size: how many numbers a style has; the same in all stages.
+        reconstruction: vgg, or l1 of pixels, the official code's other choice, for which no weights are needed.
+        features: of VGG and LPIPS, pretrained or random; random ones need no download, but compare with no others.
+    """
 
     style_size: int = 8
-    reconstruction: Kind = "vgg"  # or l1, of pixels: for who has no weights of VGG
+    reconstruction: Kind = "vgg"
     features: Features = "pretrained"
 
     def __post_init__(self) -> None:

@@ -29,10 +29,15 @@ PERTURBATION = 0.01  # of a chosen sample's noise
 
 @dataclass(frozen=True)
 class StepMapperSettings(Settings):
-    """What `--set` can change."""
+    """The size of a style, and how many are drawn.
+
+    Attributes:
+        style_size: how many numbers a style has; the same in all stages.
+        samples: drawn at each step: few enough that most are chosen, and none stays far from all styles.
+    """
 
     style_size: int = 8
-    samples: int = 128  # drawn at each step: few enough that most are chosen, and none stays far from all styles
+    samples: int = 128
 
     def __post_init__(self) -> None:
         check_style_size(self.style_size)

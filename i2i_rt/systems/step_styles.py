@@ -19,10 +19,15 @@ L2_WEIGHT = 0.01
 
 @dataclass(frozen=True)
 class StepStylesSettings(Settings):
-    """What `--set` can change."""
+    """The size of a style, and where its neighbours are found.
+
+    Attributes:
+        style_size: how many numbers a style has; the same in all stages.
+        triplets: a file of 'i2i-rt triplets'; empty: triplets.npz in the data's folder.
+    """
 
     style_size: int = 8
-    triplets: str = ""  # the file of `i2i-rt triplets`; empty: triplets.npz in the data's folder
+    triplets: str = ""
 
     def __post_init__(self) -> None:
         check_style_size(self.style_size)
