@@ -5,7 +5,7 @@
 
 The network is CycleGAN's generator with 9 residual blocks and width 64, with drawn weights: time does not depend on
 them, and fidelity is, if anything, worse than with trained ones. It is kept in `runs/resnet9`. Close what else runs.
-Serving, farms, SPADE, 8 bits and frozen statistics have modules of their own beside this one.
+Serving, farms, SPADE, 8 bits, frozen statistics and the training of all systems have modules of their own beside this.
 """
 
 import argparse
