@@ -79,9 +79,8 @@ class Speed:
     ratios: dict[str, float | None] = field(default_factory=dict)
 
 
-def measure(setting: Setting, systems: list[str], progress: Callable[[str], None]) -> list[Speed]:
+def measure(setting: Setting, systems: list[str], progress: Callable[[str], None]) -> Iterator[Speed]:
     """Measures one system after another, each, and each switch, in a new process."""
-    found = []
     with tempfile.TemporaryDirectory() as folder:
         for system in systems:
             progress(f"measuring {system}")
@@ -94,8 +93,7 @@ def measure(setting: Setting, systems: list[str], progress: Callable[[str], None
                 except BrokenProcessPool:
                     progress(f"{system} crashed with {switch}")
                     ratios[switch] = None
-            found.append(replace(speed, ratios=ratios))
-    return found
+            yield replace(speed, ratios=ratios)
 
 
 def alone(task: Callable[..., Result], *arguments: Any) -> Result:
@@ -233,7 +231,7 @@ def table(speeds: list[Speed]) -> list[list[str]]:
                 f"{speed.images_per_s:.3g}",
                 "" if speed.memory_mib is None else f"{speed.memory_mib:.0f}",
                 f"{speed.waited:.1%}",
-                *(_ratio(speed.ratios.get(name)) for name in switches),
+                *(_ratio(speed.ratios[name]) if name in speed.ratios else "" for name in switches),
             ]
         )
     return lines
@@ -287,10 +285,12 @@ def main(words: list[str] | None = None) -> int:
     )
     stamp = environment(threads=setting.threads)
     systems = names_of(arguments.only)
-    speeds = measure(setting, systems, lambda line: print(line, file=sys.stderr, flush=True))
-    record = {"setting": asdict(setting), "environment": stamp, "systems": [asdict(speed) for speed in speeds]}
-    files = write_files(arguments.output, "training-systems", record, markdown(setting, speeds, stamp))
-    print(f"{markdown_table(table(speeds))}\n\nwrote {files[0]}, {files[1]}")
+    speeds: list[Speed] = []
+    for speed in measure(setting, systems, lambda line: print(line, file=sys.stderr, flush=True)):
+        speeds.append(speed)  # written each time, as the next one may take minutes
+        record = {"setting": asdict(setting), "environment": stamp, "systems": [asdict(one) for one in speeds]}
+        write_files(arguments.output, "training-systems", record, markdown(setting, speeds, stamp))
+    print(f"{markdown_table(table(speeds))}\n\nwrote training-systems.json and .md in {arguments.output}")
     return 0
 
 
