@@ -34,7 +34,7 @@ from i2i_rt.training.trainer import Trainer
 PICTURE = Path("docs/pictures/effects-spade.png")
 PICTURES, HELD_OUT = 800, 64
 BATCH, SEEDS = 4, (0, 1)
-EPOCHS = {"epochs": 4, "decay_epochs": 4}
+EPOCHS = {"epochs": 3, "decay_epochs": 3}
 STEPS = sum(EPOCHS.values()) * PICTURES // BATCH
 RATE = 6e-4  # three times the paper's: the networks are narrow, and the training is short
 JUDGE_STEPS = 600

@@ -49,7 +49,7 @@ def uniform() -> np.ndarray:
 def _map(generator: np.random.Generator) -> np.ndarray:
     """Draws a smooth field for each class of the map; the largest one wins."""
     classes = generator.choice(CLASSES, generator.integers(1, 5), replace=False).astype(np.uint8)
-    coarse = generator.normal(size=(len(classes), 6, 6)).astype(np.float32)
+    coarse = generator.normal(size=(len(classes), 4, 4)).astype(np.float32)
     fields = [np.asarray(Image.fromarray(field).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for field in coarse]
     labels: np.ndarray = classes[np.argmax(fields, 0)]
     return labels
