@@ -93,6 +93,8 @@ def train(
                 _refuse_divergence(losses, at, options, run)
                 observe(at, losses)
             pending.clear()
+            if saves or stop:  # before the scores, which may ask for weights that are not to be had
+                save(run, trainer, sampler)
             if report is not None:
                 seconds, done = time.perf_counter() - begun, trainer.step - first
                 latest = {name: loss for losses in steps for name, loss in losses.items()}
@@ -108,8 +110,6 @@ def train(
                 if evaluates and (scores := held_out_scores(trainer, sampler)):
                     report.scores(trainer.step, scores)
                     run.add_scores(trainer.step, scores)
-            if saves or stop:
-                save(run, trainer, sampler)
         if trainer.step == first:
             save(run, trainer, sampler)
     return Outcome(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from i2i_rt.bundle import Bundle
 from i2i_rt.cli import main
+from i2i_rt.errors import I2IError
 from i2i_rt.systems.pix2pix import Pix2Pix
 from i2i_rt.systems.table import SYSTEMS
 from tests.training.conftest import draw_pictures, pairs, photos, single
@@ -168,6 +169,18 @@ def test_held_out_pictures_are_scored_on_the_way(
     lines = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 3, 4] and all(-1 < line["mean"] < 1 for line in lines)
     assert "held out: mean" in capsys.readouterr().err
+
+
+def test_run_whose_scores_fail_is_saved(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scores(self: Pix2Pix, batch: object, networks: object) -> dict[str, object]:
+        raise I2IError("no weights")
+
+    draw_pictures(pairs / "val", 1, size=(96, 40), seed=1)
+    monkeypatch.setattr(Pix2Pix, "scores", scores)
+    words = ["train", "pix2pix", "--data", str(pairs), "-o", str(tmp_path / "run"), *TINY, "--crop-size", "32"]
+
+    assert main([*words, "--steps", "1"]) == 2
+    assert (tmp_path / "run" / "state.pt").is_file()
 
 
 @pytest.mark.parametrize(
