@@ -188,7 +188,11 @@ def findings(scores: Mapping[str, list[Scores]]) -> tuple[Finding, ...]:
     distance = of("plain", "path_fd")
     deviation = float(np.std(distance, ddof=1)) if len(distance) > 1 else 0.0
     return (
-        Finding("table 4: PS is higher with the losses (.272 → .504), for every seed", compared("ps"), higher("ps")),
+        Finding(
+            "table 4: PS is higher with the losses (.272 → .504), every seed's than any without",
+            compared("ps"),
+            higher("ps"),
+        ),
         Finding("the same by differences of pixels, in place of LPIPS", compared("pixel_ps"), higher("pixel_ps")),
         Finding(
             "table 4: the Fréchet distance of interpolated images is not worse (48.4 → 23.4)",
@@ -199,11 +203,6 @@ def findings(scores: Mapping[str, list[Scores]]) -> tuple[Finding, ...]:
             "section 6.2: the content of the source is kept better, here its shape",
             compared("content"),
             higher("content"),
-        ),
-        Finding(
-            "table 4: translations are less diverse (.442 → .337)",
-            compared("diversity"),
-            max(of("smooth", "diversity")) < min(of("plain", "diversity")),
         ),
     )
 
