@@ -68,7 +68,7 @@ SWAPPING = {"reductions": "2", "texture_channels": "8", "max_width": "8", "patch
 SWAPPING |= {"patch_hidden": "8", "crops": "2"}
 # the folder of the data, and the options that are not everybody's
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
-    "cyclegan": ("photos", RESNET),
+    "cyclegan": ("photos", RESNET | {"batch": 4, "accumulate": 2}),
     "cut": ("photos", RESNET),
     "pix2pix": ("pairs", {"discriminator_width": 4}),
     "step-styles": ("styles", {}),
