@@ -5,6 +5,7 @@ for the discriminator, halved where the papers' code halves it by the system, an
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
@@ -91,6 +92,11 @@ def distance(image: Tensor, target: Tensor) -> Tensor:
     return functional.l1_loss(image.float(), target.float())
 
 
+def in_float32(images: Tensor) -> AbstractContextManager[None]:
+    """Leaves mixed precision out of the scores whose gradient a penalty is: it is squared, and derived once more."""
+    return torch.autocast(images.device.type, enabled=False)
+
+
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
     """Gives R1 (Mescheder et al. 2018): half the squared gradient of `scores` by real `images`, a mean over images."""
     return gradient_penalty_each(scores, images).mean()
@@ -98,7 +104,8 @@ def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
 
 def gradient_penalty_each(scores: Tensor, *images: Tensor) -> Tensor:
     """Gives R1 of each image `[N]`: half the squared gradient by it, summed over what several inputs have of it."""
-    gradients = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    with in_float32(scores):
+        gradients = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return torch.stack([gradient.float().square().flatten(1).sum(1) for gradient in gradients]).sum(0) / 2
 
 

@@ -11,7 +11,7 @@ from i2i_rt.models.sincut import (
 )
 from i2i_rt.systems.base import Batch, Optimization, Recipe, Shape
 from i2i_rt.systems.cut import CUT, Contrast
-from i2i_rt.systems.losses import adversarial, distance, gradient_penalty
+from i2i_rt.systems.losses import adversarial, distance, gradient_penalty, in_float32
 
 CROP_SIZE = 64  # what the discriminator is made for
 
@@ -24,7 +24,8 @@ class SinCUT(CUT):
     def discriminator_losses(self, batch: Batch, fakes: Tensor) -> dict[str, Tensor]:
         real_images = batch.b.detach().requires_grad_()
         fake = adversarial(self.discriminator(fakes), real=False, loss=self.adversarial_loss)
-        scores = self.discriminator(real_images)
+        with in_float32(real_images):
+            scores = self.discriminator(real_images)
         real = adversarial(scores, real=True, loss=self.adversarial_loss)
         return {"D_fake": fake / 2, "D_real": real / 2, "D_R1": gradient_penalty(scores, real_images)}
 

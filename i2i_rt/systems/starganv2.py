@@ -30,7 +30,7 @@ from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.pretrained import Features
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import DomainBatch, Optimization, Product, Recipe, Shape, System
-from i2i_rt.systems.losses import adversarial, distance, gradient_penalty
+from i2i_rt.systems.losses import adversarial, distance, gradient_penalty, in_float32
 from i2i_rt.systems.settings import Settings
 from i2i_rt.systems.smoothing import Smoothing, SmoothingSettings, Triplet
 
@@ -199,7 +199,8 @@ class StarGANv2(System[DomainBatch]):
             style = styles.network(styles.given, batch.target)
             translated = self.generator(batch.image, style, self.masks(batch.image))
         image = batch.image.detach().requires_grad_()
-        scores = self.judge(image, batch.domain)
+        with in_float32(image):
+            scores = self.judge(image, batch.domain)
         return {
             "real": adversarial(scores, real=True, loss="cross-entropy"),
             "fake": adversarial(self.judge(translated, batch.target), real=False, loss="cross-entropy"),

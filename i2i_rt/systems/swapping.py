@@ -31,7 +31,7 @@ from i2i_rt.models.swapping_discriminators import (
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Optimization, Pictures, Product, Recipe, Shape, System
-from i2i_rt.systems.losses import adversarial_each, gradient_penalty_each
+from i2i_rt.systems.losses import adversarial_each, gradient_penalty_each, in_float32
 from i2i_rt.systems.settings import Settings
 
 PENALTY_EVERY = 16  # of the discriminators' steps: R1 is added so rarely, and so many times over
@@ -164,7 +164,7 @@ class SwappingAutoencoder(System[Pictures]):
     def penalty(self, image: Tensor) -> dict[str, Tensor]:
         """Gives R1 of both discriminators, as often over as it is left out; in float32 under mixed precision too."""
         settings = self.settings
-        with torch.autocast(image.device.type, enabled=False):
+        with in_float32(image):
             image = image.detach().requires_grad_()
             of_images = gradient_penalty_each(self.discriminator(image), image)
             reference, target = (self.cut(image.detach()).requires_grad_() for _ in range(2))

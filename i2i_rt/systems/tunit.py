@@ -27,7 +27,7 @@ from i2i_rt.models.tunit_discriminator import TUNITDiscriminator, TUNITDiscrimin
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Optimization, Product, Recipe, Shape, System, ViewsBatch
-from i2i_rt.systems.losses import distance, gradient_penalty, hinge
+from i2i_rt.systems.losses import distance, gradient_penalty, hinge, in_float32
 from i2i_rt.systems.settings import Settings
 from i2i_rt.systems.smoothing import Smoothing, SmoothingSettings, Triplet
 
@@ -169,7 +169,8 @@ class TUNIT(System[ViewsBatch]):
     def discriminator_losses(self, batch: ViewsBatch, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gives the hinge losses and the penalty; the references are the batch's own images, in another order."""
         image = batch.image.detach().requires_grad_()
-        scores = self.judge(image, kept["domain"])
+        with in_float32(image):
+            scores = self.judge(image, kept["domain"])
         fakes = self.judge(kept["translated"].detach(), kept["reference domain"])
         return {
             "D_real": hinge(scores, real=True),

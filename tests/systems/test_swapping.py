@@ -252,3 +252,18 @@ def test_batch_without_a_neighbour_for_everybody_is_refused(
 
     assert "--batch is 3; give a multiple of 2" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_mixed_precision_trains_and_keeps_codes_in_float32() -> None:
+    system, batch = small(), drawn()
+    for system.step in (0, 2 * PENALTY_EVERY - 2, 1):
+        for phase in filter(system.trained_in, system.phases):
+            with torch.autocast("cpu", torch.bfloat16):
+                losses = system(batch, phase, {})
+                structure, texture = system.encoder(batch.image)
+            losses["total"].backward()
+            assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
+    assert structure.dtype == texture.dtype == torch.float32
+    torch.testing.assert_close(texture.square().sum(1), torch.ones(4))
+    grads = [weight.grad for network in (system.encoder, system.generator) for weight in network.parameters()]
+    assert all(grad is not None and grad.isfinite().all() for grad in grads)
