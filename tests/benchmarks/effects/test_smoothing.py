@@ -65,19 +65,22 @@ def scores(ps: float, path_fd: float) -> Scores:
 @pytest.mark.parametrize(
     ("smooth", "holds"),
     [
-        pytest.param((0.6, 0.7), True, id="apart"),
-        pytest.param((0.45, 0.9), False, id="ranges-overlap-although-the-mean-is-higher"),
+        pytest.param((0.5, 0.72), True, id="higher-for-each-seed-though-seeds-differ-more"),
+        pytest.param((0.9, 0.6), False, id="differences-that-the-seeds-do-not-share"),
+        pytest.param((0.3, 0.5), False, id="lower"),
     ],
 )
-def test_claim_of_smoothness_holds_where_the_seeds_leave_no_doubt(smooth: tuple[float, ...], holds: bool) -> None:
-    found = findings({"plain": [scores(0.4, 1.0), scores(0.5, 1.2)], "smooth": [scores(ps, 1.0) for ps in smooth]})
+def test_claim_of_smoothness_holds_where_the_losses_change_every_seed(smooth: tuple[float, ...], holds: bool) -> None:
+    found = findings({"plain": [scores(0.4, 1.0), scores(0.6, 1.0)], "smooth": [scores(ps, 1.0) for ps in smooth]})
 
     assert found[0].holds is holds
 
 
-@pytest.mark.parametrize(("distance", "holds"), [(1.0, True), (1.5, False)])
-def test_claim_of_quality_holds_where_the_distance_is_not_larger(distance: float, holds: bool) -> None:
-    found = findings({"plain": [scores(0.4, 1.0), scores(0.5, 1.2)], "smooth": [scores(0.6, distance)]})
+@pytest.mark.parametrize(("distances", "holds"), [((1.0, 1.3), True), ((1.5, 1.6), False)])
+def test_claim_of_quality_holds_where_the_distance_is_not_larger(distances: tuple[float, ...], holds: bool) -> None:
+    smooth = [scores(0.6, distance) for distance in distances]
+
+    found = findings({"plain": [scores(0.4, 1.0), scores(0.5, 1.2)], "smooth": smooth})
 
     assert next(finding for finding in found if "Fréchet" in finding.claim).holds is holds
 
