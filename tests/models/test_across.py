@@ -1,13 +1,9 @@
 """Sums, rows and random numbers of two processes are those of one."""
 
-import os
-import socket
-import subprocess
-import sys
-
 import torch
 
 from i2i_rt.models import across
+from tests.processes import run_together
 
 PROGRAM = """
 import torch
@@ -37,22 +33,7 @@ processes.destroy_process_group()
 
 
 def test_two_processes_agree_with_one() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            env={**os.environ, **place, "RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    run_together(PROGRAM)
 
 
 def test_one_process_is_the_whole() -> None:

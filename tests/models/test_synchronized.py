@@ -1,13 +1,11 @@
 """Batch norm over several processes is PyTorch's over the images of all of them."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from tests.processes import run_together
 
 PROCESS = """
 import sys
@@ -17,13 +15,13 @@ from i2i_rt.models.norm import RunningNorm
 from i2i_rt.models.synchronized import synchronize
 
 processes.init_process_group("gloo")
-images, wanted = (rows.chunk(2)[processes.get_rank()] for rows in torch.load(sys.argv[1]))
+images, wanted = (rows.chunk(2)[processes.get_rank()] for rows in torch.load(f"{sys.argv[1]}/images"))
 images = images.clone().requires_grad_()
 norm = RunningNorm(3)
 synchronize(norm)
 result = norm(images)
 (result * wanted).sum().backward()
-torch.save([result.detach(), images.grad, norm.running_mean, norm.running_var], sys.argv[2])
+torch.save([result.detach(), images.grad, norm.running_mean, norm.running_var], f"{sys.argv[1]}/{processes.get_rank()}")
 processes.destroy_process_group()
 """
 
@@ -32,22 +30,7 @@ def test_two_processes_compute_what_one_does_with_all_images(tmp_path: Path) -> 
     torch.manual_seed(0)
     images, wanted = torch.randn(4, 3, 5, 2) * 3 + 2, torch.randn(4, 3, 5, 2)
     torch.save([images, wanted], tmp_path / "images")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(tmp_path / "images"), str(tmp_path / str(rank))],
-            env={**os.environ, **place, "RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    run_together(PROCESS, str(tmp_path))
     found: list[list[Tensor]] = [torch.load(tmp_path / str(rank)) for rank in range(2)]
 
     norm = nn.BatchNorm2d(3)

@@ -1,10 +1,6 @@
 """Data-parallel training: two gloo processes with one image each train as one process with both."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +8,7 @@ import pytest
 
 from i2i_rt.errors import I2IError
 from i2i_rt.training.processes import Processes
+from tests.processes import run_together
 
 # Dropout's masks are drawn for the images that a process has, and batch norm takes the statistics of those images:
 # neither can agree. So dropout is left out, and the single process takes each image's own statistics, which are what
@@ -53,7 +50,8 @@ with joined_processes() as processes:
 
 
 RESNET = {"blocks": 1, "discriminator_width": 4}
-STEP = {"blocks": 1, "settings": {"features": "random"}}
+STEP = {"blocks": 1, "discriminator_width": 4, "settings": {"features": "random", "reconstruction": "l1"}}
+VGG = {"settings": {"features": "random"}}  # once: it takes most of the time
 # both stages of the training, some of the pictures with labels
 TUNIT = {
     "batch": 4,
@@ -72,10 +70,10 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cut": ("photos", RESNET),
     "pix2pix": ("pairs", {"discriminator_width": 4}),
     "step-styles": ("styles", {}),
-    "step-finetune": ("styles", STEP | {"discriminator_width": 4, "start": "step-styles"}),
-    "step": ("styles", STEP | {"discriminator_width": 4, "start": "step-finetune"}),
+    "step-finetune": ("styles", STEP | VGG | {"start": "step-styles"}),
+    "step": ("styles", STEP | {"start": "step-finetune"}),
     "step-mapper": ("styles", {"blocks": 1, "start": "step"}),
-    "munit-paired": ("styles", STEP | {"discriminator_width": 4, "batch": 4}),
+    "munit-paired": ("styles", STEP | {"batch": 4}),
     "spade": (
         "labelled",
         {
@@ -101,22 +99,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def trained(runs: Path, count: int) -> dict[str, list[dict[str, float]]]:
     runs.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    place = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TRAIN, str(runs), json.dumps(SYSTEMS)],
-            env={**os.environ, **place, "RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    run_together(TRAIN, str(runs), json.dumps(SYSTEMS), count=count)
     return json.loads((runs / "losses-0.json").read_text())
 
 
