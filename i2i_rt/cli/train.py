@@ -5,10 +5,18 @@
   i2i-rt train pix2pix --data facades/ -o runs/facades --direction BtoA
   torchrun --nproc-per-node 4 -m i2i_rt train cut --data photos/ -o runs/cut --batch 4
 
-Systems: cyclegan, cut, fastcut (photos/trainA/ and photos/trainB/, unrelated pictures), pix2pix (facades/train/ with
-pictures A|B side by side, or trainA/ and trainB/ with equal names), sincut (one picture each in trainA/ and trainB/).
-Options that are left out have the paper's values. 'i2i-rt train SYSTEM --explain' says what data a system takes and
-what can be set. Ctrl-C saves; --resume goes on as if nothing had happened.
+Systems, by the pictures that they learn from:
+
+  unrelated ones of two kinds    cyclegan, cut, fastcut; sincut of one picture each
+  pairs                          pix2pix, bicyclegan, munit-paired
+  pairs, in stages               step-styles, step, step-finetune, step-mapper
+  label maps with pictures       spade, segmentation
+  and those of another look      cycada
+  several domains                starganv2, smoothing
+  without any order              tunit, tunit-smoothing, swapping
+
+Options that are left out have the paper's values. 'i2i-rt train SYSTEM --explain' says what data a system takes, which
+values those are, and what --set can change. Ctrl-C saves; --resume goes on as if nothing had happened.
 """
 
 import argparse
@@ -30,7 +38,7 @@ OPTIONS = {"system": "the system", "settings": "--set", "start": "--from"}  # th
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("system", help="a system's name; a wrong one lists them all")
+    parser.add_argument("system", help="a system's name, of those above")
     parser.add_argument("--data", help="folder with the pictures")
     parser.add_argument("-o", "--output", type=Path, help="folder of the run")
     parser.add_argument("--explain", action="store_true", help="say what data the system takes and what can be set")
@@ -55,13 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="square: to load-size squared, as in the papers; short: the shorter side to load-size; "
         "none: crops from the whole picture (default: square)",
     )
-    data.add_argument("--load-size", type=int, help="pixels that pictures are scaled to (default: 286)")
-    data.add_argument("--crop-size", type=int, help="pixels of the random crops (default: 256; sincut: 64)")
+    data.add_argument("--load-size", type=int, help="pixels that pictures are scaled to (default: the paper's)")
+    data.add_argument("--crop-size", type=int, help="pixels of the random crops (default: the paper's)")
     data.add_argument("--workers", type=int, default=2, help="threads that prepare crops (default: 2)")
     network = parser.add_argument_group("networks")
-    network.add_argument("--width", type=int, help="channels of the generator's outer layer (default: 64)")
-    network.add_argument("--blocks", type=int, help="residual blocks of a ResNet generator (default: 9)")
-    network.add_argument("--discriminator-width", type=int, help="channels of its first layer (default: 64)")
+    network.add_argument("--width", type=int, help="channels of the generator's outer layer (default: the paper's)")
+    network.add_argument("--blocks", type=int, help="residual blocks of the generator (default: the paper's)")
+    network.add_argument("--discriminator-width", type=int, help="channels of its first layer (default: the paper's)")
     network.add_argument(
         "--antialias",
         action=argparse.BooleanOptionalAction,
@@ -71,13 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--epochs", type=int, help="epochs with the full learning rate (default: the paper's)")
     training.add_argument("--decay-epochs", type=int, help="epochs in which it falls to zero (default: the paper's)")
     training.add_argument("--steps", type=int, help="end after so many steps, although epochs are left")
-    training.add_argument("--batch", type=int, help="images a step, of all processes together (default: 1; sincut: 16)")
+    training.add_argument("--batch", type=int, help="images a step, of all processes together (default: the paper's)")
     training.add_argument(
         "--accumulate",
         type=int,
         help="parts that a batch is computed in, to save memory (default: 1)",
     )
-    training.add_argument("--learning-rate", type=float, help="of Adam (default: 0.0002; sincut: 0.002)")
+    training.add_argument("--learning-rate", type=float, help="of most networks (default: the paper's)")
     training.add_argument("--precision", help="fp32 or bf16, mixed (default: fp32)")
     training.add_argument("--seed", type=int, help="of weights, crops and patches (default: 0)")
     training.add_argument("--threads", type=int, help="CPU threads to compute with (default: PyTorch's own choice)")
@@ -166,10 +174,16 @@ def _resumed(arguments: argparse.Namespace, folder: Any) -> "TrainingOptions":
         if name not in MAY_CHANGE and value != kept[name]:
             option = OPTIONS.get(name, f"--{name.replace('_', '-')}")
             raise I2IError(
-                f"{option} is {value} and the run in {folder.path} was started with {kept[name]}; "
+                f"{option} is {_shown(value)} and the run in {folder.path} was started with {_shown(kept[name])}; "
                 "leave it out, or start another run without --resume"
             )
     return TrainingOptions.from_json(kept | _given(arguments))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={text}" for name, text in value.items()) or "the paper's values"
+    return str(value)
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
