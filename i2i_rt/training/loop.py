@@ -18,7 +18,7 @@ from i2i_rt.training.interruption import Interruption
 from i2i_rt.training.options import TrainingOptions
 from i2i_rt.training.processes import Processes
 from i2i_rt.training.provenance import provenance_of
-from i2i_rt.training.report import Report, held_out_scores, sample_grid
+from i2i_rt.training.report import Report, check_scores, held_out_scores, sample_grid
 from i2i_rt.training.run_folder import RunFolder
 from i2i_rt.training.sampler import Sampler
 from i2i_rt.training.trainer import Trainer
@@ -145,6 +145,7 @@ def _prepare(
     elif given:
         raise I2IError(f"{options.system} takes {' and '.join(given)} from another run; name its folder with --from")
     if processes.first:
+        check_scores(trainer, sampler)
         run.start(options)
     return trainer, sampler
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from i2i_rt.stages.base import to_frames
 from i2i_rt.training.feeder import to_batch
-from i2i_rt.training.sampler import Sampler
+from i2i_rt.training.sampler import Arrays, Sampler
 from i2i_rt.training.trainer import Trainer
 
 LINE_EVERY_S = 15.0
@@ -111,12 +112,27 @@ def _frame(image: Tensor) -> np.ndarray:
     return to_frames(image[None])[0].cpu().numpy()
 
 
+def check_scores(trainer: Trainer, sampler: Sampler) -> None:
+    """Scores one held-out item: what is missing for it ends a run before its first step, not at its first scores.
+
+    Raises:
+        I2IError: as the system's scores do, or where the held-out pictures cannot be used.
+    """
+    arrays = next(sampler.held_out(), None)
+    if arrays is not None:
+        _scores(trainer, sampler, [tuple(None if array is None else array[:1] for array in arrays)])
+
+
 def held_out_scores(trainer: Trainer, sampler: Sampler) -> dict[str, float]:
     """Gives a system's figures of all held-out pictures; none where there are no such pictures."""
+    return _scores(trainer, sampler, sampler.held_out())
+
+
+def _scores(trainer: Trainer, sampler: Sampler, batches: Iterable[Arrays]) -> dict[str, float]:
     networks, found = trainer.networks(), dict[str, list[Tensor]]()
     torch.manual_seed(trainer.options.seed)
     with torch.no_grad():
-        for arrays in sampler.held_out():
+        for arrays in batches:
             batch = to_batch(sampler.kind, arrays, trainer.processes.device)
             for name, values in trainer.system.scores(batch, networks).items():
                 found.setdefault(name, []).append(values.double().cpu())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -171,16 +172,31 @@ def test_held_out_pictures_are_scored_on_the_way(
     assert "held out: mean" in capsys.readouterr().err
 
 
-def test_run_whose_scores_fail_is_saved(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_names_every_system(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+
+    assert set(SYSTEMS) <= set(re.findall(r"[\w-]+", capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_scores_fail_before_the_first_step_or_leave_a_saved_run(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    calls = iter(range(after))
+
     def scores(self: Pix2Pix, batch: object, networks: object) -> dict[str, object]:
-        raise I2IError("no weights")
+        if next(calls, None) is None:
+            raise I2IError("no weights")
+        return {}
 
     draw_pictures(pairs / "val", 1, size=(96, 40), seed=1)
     monkeypatch.setattr(Pix2Pix, "scores", scores)
     words = ["train", "pix2pix", "--data", str(pairs), "-o", str(tmp_path / "run"), *TINY, "--crop-size", "32"]
 
     assert main([*words, "--steps", "1"]) == 2
-    assert (tmp_path / "run" / "state.pt").is_file()
+    assert (tmp_path / "run" / "state.pt").is_file() == bool(after)
+    assert (tmp_path / "run").exists() == bool(after)
 
 
 @pytest.mark.parametrize(
