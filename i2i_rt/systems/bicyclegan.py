@@ -86,16 +86,7 @@ class BicycleGAN(System[Batch]):
         }
 
     def generator_losses(self, batch: Batch, kept: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Gives the losses of both ways; keeps both translations.
-
-        Raises:
-            I2IError: where a process's part of the batch has no two halves.
-        """
-        if len(batch.a) % 2:
-            raise I2IError(
-                f"a batch, or a process's part of one, has {len(batch.a)} pairs; BicycleGAN encodes one half and "
-                "compares with the other: give an even --batch for each process"
-            )
+        """Gives the losses of both ways; keeps both translations."""
         image, target = batch.a[::2], batch.b[::2]
         mean, log_variance = self.style_encoder.posterior(target)
         style = mean + across.normal(*mean.shape, device=mean.device) * torch.exp(log_variance / 2)
@@ -189,4 +180,5 @@ RECIPE = Recipe(
     batch=2,
     settings=BicycleGANSettings,
     uses=frozenset({"width", "discriminator_width", "direction"}),
+    multiple=2,  # one half is encoded, the other one compared with
 )

@@ -26,9 +26,15 @@ TRUSTED = 1.0  # the task network has a say once its own loss on the source is n
 class CycadaSettings(SegmentationSettings):
     """Weights of the cycle, the identity and the semantic loss, and the task network of the last.
 
-    The semantic loss (equation 3.13) needs a network that labels the source: `network` with `classes`, which is trained
-    along on the source's labels, from what `--from RUN` gives or from nothing. With `learn=false` it stays as it is in
-    RUN, as the equation has it. The thesis's own experiments do without this loss, and so does `semantic=0`.
+    The semantic loss (equation 3.13) needs a network that labels the source. It is trained along on the source's
+    labels, from what `--from RUN` gives or from nothing. The thesis's own experiments do without this loss.
+
+    Attributes:
+        cycle, identity: weights of CycleGAN's losses; the thesis's equation has no identity loss, identity=0.
+        semantic: weight of the semantic loss; 0 leaves it and its network out.
+        learn: false leaves that network as it is in RUN, as the equation has it.
+        network: drn26 or fcn8s.
+        classes: how many there are; label maps count from 0, and 255 is unknown.
     """
 
     cycle: float = 10.0
@@ -40,7 +46,7 @@ class CycadaSettings(SegmentationSettings):
         super().__post_init__()
         for name in ("cycle", "identity", "semantic"):
             if getattr(self, name) < 0:
-                raise I2IError(f"{name} is {getattr(self, name):g}; it must not be negative")
+                raise I2IError(f"--set {name} is {getattr(self, name):g}; it must not be negative")
 
 
 class Cycada(TwoWay[AdaptationBatch]):
@@ -75,6 +81,9 @@ class SemanticCycada(Cycada):
         if phase == "segmenter":
             return ("segmenter",) if self.learn else ()
         return super().trained_in(phase)
+
+    def given(self) -> tuple[str, ...]:
+        return () if self.learn else ("segmenter",)
 
     def needs_gradient(self, name: str, phase: str) -> bool:
         return phase == "segmenter" if name == "segmenter" else super().needs_gradient(name, phase)

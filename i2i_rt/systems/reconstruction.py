@@ -1,11 +1,10 @@
 """How well pictures are reconstructed, for the losses and for the tables of papers on translation with styles."""
 
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
-from i2i_rt.errors import I2IError
 from i2i_rt.metrics.lpips import Lpips, lpips
 from i2i_rt.pretrained import Features, FrozenNetwork, vgg16
 from i2i_rt.systems.losses import distance
@@ -34,7 +33,6 @@ class Reconstruction:
 
     def loss(self, images: Tensor, truth: Tensor) -> Tensor:
         """Gives the weighted loss of images `[N, 3, H, W]` in [-1, 1]; the truth gets no gradient."""
-        _ = self._lpips  # a file that cannot be had is to stop the first step, not the first scores
         if self.kind == "l1":
             return L1_WEIGHT * distance(images, truth)
         return VGG_WEIGHT * squared_vgg_loss(self._vgg, images, truth)
@@ -44,9 +42,3 @@ class Reconstruction:
         error = ((images.float() - truth) / 2).square().flatten(1).mean(1)
         name = "LPIPS" if self.features == "pretrained" else "LPIPS_random_features"
         return {"PSNR": -10 * error.clamp(min=1e-10).log10(), name: self._lpips(images, truth)}
-
-
-def check_kind(kind: str) -> None:
-    """Raises `I2IError` where there is no such loss."""
-    if kind not in get_args(Kind):
-        raise I2IError(f"--set reconstruction={kind}: it must be one of {', '.join(get_args(Kind))}")

@@ -6,12 +6,13 @@ target's look, with the labels that they had (CyCADA), or the target's own (the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from i2i_rt.errors import I2IError, closest
+from i2i_rt.errors import I2IError
 from i2i_rt.label_names import label_info
 from i2i_rt.metrics.segmentation import UNKNOWN, agreement
 from i2i_rt.models import across
@@ -27,21 +28,22 @@ from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.systems.base import LabelledBatch, Optimization, Product, Recipe, Shape, System
 from i2i_rt.systems.settings import Settings
 
-NETWORKS = ("drn26", "fcn8s")
-
 
 @dataclass(frozen=True)
 class SegmentationSettings(Settings):
-    """The network, drn26 or fcn8s, and the number of classes; label maps count from 0, and 255 is unknown."""
+    """The task network.
 
-    network: str = "drn26"
+    Attributes:
+        network: drn26 or fcn8s.
+        classes: how many there are; label maps count from 0, and 255 is unknown.
+    """
+
+    network: Literal["drn26", "fcn8s"] = "drn26"
     classes: int = 19
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            raise I2IError(f"network is {self.network!r}; {closest(self.network, NETWORKS)}")
         if not 1 <= self.classes <= UNKNOWN:
-            raise I2IError(f"classes is {self.classes}; it must be between 1 and {UNKNOWN}")
+            raise I2IError(f"--set classes is {self.classes}; it must be between 1 and {UNKNOWN}")
 
     def segmenter(self, width: int) -> DilatedResnet | FCN8s:
         """Makes the network with fresh weights: at `width` 64 with the thesis's channels."""
@@ -66,15 +68,25 @@ def pixel_loss(scores: Tensor, labels: Tensor) -> Tensor:
     Raises:
         I2IError: where a label is of no class.
     """
-    known = labels != UNKNOWN
-    wrong = known & (labels >= scores.shape[1])
-    if wrong.any():
-        raise I2IError(
-            f"a label map has the value {int(labels[wrong][0])}; with {scores.shape[1]} classes they are 0 to "
-            f"{scores.shape[1] - 1}, and {UNKNOWN} is unknown: give their number with --set classes"
-        )
+    known = known_labels(labels, scores.shape[1])
     loss = functional.cross_entropy(scores.float(), labels, ignore_index=UNKNOWN, reduction="sum")
     return loss / across.total(known.sum()).clamp(min=1) * across.count()
+
+
+def known_labels(labels: Tensor, classes: int) -> Tensor:
+    """Says which pixels have a label.
+
+    Raises:
+        I2IError: where a label is of no class.
+    """
+    known = labels != UNKNOWN
+    wrong = known & (labels >= classes)
+    if wrong.any():
+        raise I2IError(
+            f"a label map has the value {int(labels[wrong][0])}; with {classes} classes they are 0 to {classes - 1}, "
+            f"and {UNKNOWN} is unknown: give their number with --set classes"
+        )
+    return known
 
 
 class Segmentation(System[LabelledBatch]):
@@ -103,10 +115,10 @@ class Segmentation(System[LabelledBatch]):
     def scores(self, batch: LabelledBatch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         """Counts each image's pixels by true and by found class, `[N, classes, classes]`."""
         found = labels_of(networks["segmenter"], batch.image)
-        pairs = batch.labels * self.classes + found
+        pairs, known = batch.labels * self.classes + found, known_labels(batch.labels, self.classes)
         counts = [
-            torch.bincount(pair[labels != UNKNOWN], minlength=self.classes**2).view(self.classes, self.classes)
-            for pair, labels in zip(pairs, batch.labels, strict=True)
+            torch.bincount(pair[seen], minlength=self.classes**2).view(self.classes, self.classes)
+            for pair, seen in zip(pairs, known, strict=True)
         ]
         return {"confusion": torch.stack(counts)}
 

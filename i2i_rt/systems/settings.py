@@ -1,8 +1,9 @@
 """What a system can be told by `--set NAME=VALUE`: the fields of a dataclass."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from i2i_rt.errors import I2IError, closest
 
@@ -11,8 +12,8 @@ from i2i_rt.errors import I2IError, closest
 class Settings:
     """The base of every system's settings, and those of a system that has none.
 
-    A system's own is a frozen dataclass with fields of type int, float, str, bool or tuple[int, ...], all with
-    defaults, which checks its values in `__post_init__`.
+    A system's own is a frozen dataclass with fields of type int, float, str, bool, Literal[str, …] or
+    tuple[int, ...], all with defaults, which checks its values in `__post_init__`.
     """
 
     @classmethod
@@ -49,10 +50,15 @@ def _value(name: str, text: str, kind: Any) -> Any:
         if text.lower() not in ("true", "false"):
             raise I2IError(f"--set {name}={text}: it must be true or false")
         return text.lower() == "true"
+    if get_origin(kind) is Literal and text not in get_args(kind):
+        raise I2IError(f"--set {name}={text}: it must be one of {', '.join(get_args(kind))}")
     if kind not in (int, float):
         return text
     try:
-        return kind(text)
+        value = kind(text)
+        if not math.isfinite(value):
+            raise ValueError(text)
+        return value
     except ValueError as error:
         wanted = "a whole number" if kind is int else "a number"
         raise I2IError(f"--set {name}={text}: it must be {wanted}") from error

@@ -16,7 +16,7 @@ from i2i_rt.pretrained import Features
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Optimization, Product, Recipe, Shape, System
 from i2i_rt.systems.losses import adversarial_sum
-from i2i_rt.systems.reconstruction import Kind, Reconstruction, check_kind
+from i2i_rt.systems.reconstruction import Kind, Reconstruction
 from i2i_rt.systems.settings import Settings
 from i2i_rt.systems.step_networks import build_discriminator, build_generator, build_style_encoder
 from i2i_rt.systems.step_styles import check_style_size
@@ -43,7 +43,6 @@ class StepSettings(Settings):
 
     def __post_init__(self) -> None:
         check_style_size(self.style_size)
-        check_kind(self.reconstruction)
 
 
 class Step(System[Batch]):

@@ -39,14 +39,24 @@ GOLDEN = 0.5 * 5**0.5 - 0.5
 
 @dataclass(frozen=True)
 class TUNITSettings(Settings):
-    """Sizes beside those of `Shape`, how much is labelled, and weights of the losses; the defaults are the paper's."""
+    """Sizes beside those of `Shape`, how much is labelled, and weights of the losses; the defaults are the paper's.
 
-    clusters: int = 10  # pseudo-domains
+    Attributes:
+        clusters: pseudo-domains.
+        style_dim: numbers of a style.
+        guiding_width: channels of the guiding network's first layer.
+        queue: styles of earlier batches that a style is told from.
+        separated: share of the steps in which the guiding network learns alone; 0.175 with some labels.
+        labelled: share of the pictures whose folder counts as a label: 0 none, 1 all.
+        clustering, reconstruction, style, penalty: weights of the losses and of R1.
+    """
+
+    clusters: int = 10
     style_dim: int = 128
     guiding_width: int = 64
-    queue: int = 1024  # styles of earlier batches that a style is told from
-    separated: float = 0.325  # share of the steps in which the guiding network learns alone; 0.175 with some labels
-    labelled: float = 0.0  # share of the pictures whose folder counts as a label: 0 none, 1 all
+    queue: int = 1024
+    separated: float = 0.325
+    labelled: float = 0.0
     clustering: float = 5.0
     reconstruction: float = 0.1
     style: float = 0.01
@@ -66,7 +76,22 @@ class TUNITSettings(Settings):
 
 @dataclass(frozen=True)
 class SmoothTUNITSettings(TUNITSettings, SmoothingSettings):
-    """TUNIT's with the smoothing losses'."""
+    """TUNIT's settings, and the weights of the smoothing losses.
+
+    Attributes:
+        clusters: pseudo-domains.
+        style_dim: numbers of a style.
+        guiding_width: channels of the guiding network's first layer.
+        queue: styles of earlier batches that a style is told from.
+        separated: share of the steps in which the guiding network learns alone; 0.175 with some labels.
+        labelled: share of the pictures whose folder counts as a label: 0 none, 1 all.
+        clustering, reconstruction, style, penalty: weights of the losses and of R1.
+        triplet, margin: of the loss that keeps pseudo-domains apart.
+        regularization: of the codes' mean squares, where it has grown.
+        regularization_start: share of the steps after which it grows from 0, evenly until the last step.
+        content: of LPIPS between a picture and its translation; 0 leaves it out.
+        features: of LPIPS; "random" ones need no download, and are no measure of likeness.
+    """
 
     def __post_init__(self) -> None:
         TUNITSettings.__post_init__(self)
@@ -363,7 +388,7 @@ def _initialise_guiding_network(network: GuidingNetwork) -> None:
 # 200,000 steps of 32 images of 128x128; for 256x256 the papers' code halves the widths.
 RECIPE = Recipe(
     "views",
-    Shape(blocks=2, crop_size=128, settings=TUNITSettings()),
+    Shape(blocks=2, crop_size=128),
     epochs=200,
     decay_epochs=0,
     batch=32,
@@ -380,6 +405,4 @@ RECIPE = Recipe(
     ema=AVERAGE,
     synchronized=True,
 )
-SMOOTH_RECIPE = replace(
-    RECIPE, settings=SmoothTUNITSettings, shape=replace(RECIPE.shape, settings=SmoothTUNITSettings())
-)
+SMOOTH_RECIPE = replace(RECIPE, settings=SmoothTUNITSettings)

@@ -125,3 +125,8 @@ def test_products_are_both_directions() -> None:
 def test_negative_weights_are_refused() -> None:
     with pytest.raises(I2IError, match="semantic is -1; it must not be negative"):
         CycadaSettings(semantic=-1)
+
+
+def test_network_that_does_not_learn_comes_from_a_run() -> None:
+    assert small(semantic=1, learn=False).given() == ("segmenter",)
+    assert small(semantic=1).given() == ()

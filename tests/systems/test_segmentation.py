@@ -120,10 +120,10 @@ def test_fcn8s_drops_channels_in_training_only() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        pytest.param({"network": "drn62"}, "did you mean 'drn26'", id="network"),
-        pytest.param({"classes": 0}, "classes is 0; it must be between 1 and 255", id="classes"),
+        pytest.param({"network": "drn62"}, "--set network=drn62: it must be one of drn26, fcn8s", id="network"),
+        pytest.param({"classes": "0"}, "--set classes is 0; it must be between 1 and 255", id="classes"),
     ],
 )
-def test_settings_are_checked(settings: dict[str, object], message: str) -> None:
+def test_settings_are_checked(settings: dict[str, str], message: str) -> None:
     with pytest.raises(I2IError, match=message):
-        SegmentationSettings(**settings)  # type: ignore[arg-type]
+        SegmentationSettings.parse("segmentation", settings)

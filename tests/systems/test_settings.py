@@ -1,6 +1,7 @@
 """Settings of a system, as text from the command line."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -14,13 +15,14 @@ class Some(Settings):
     count: int = 3
     faces: bool = False
     layers: tuple[int, ...] = (1, 2)
-    features: str = "pretrained"
+    features: Literal["pretrained", "random"] = "pretrained"
+    file: str = ""
 
 
 def test_text_becomes_values() -> None:
-    given = {"weight": "1e-3", "count": "4", "faces": "true", "layers": "3,4,5", "features": "random"}
+    given = {"weight": "1e-3", "count": "4", "faces": "true", "layers": "3,4,5", "features": "random", "file": "a.npz"}
 
-    assert Some.parse("some", given) == Some(1e-3, 4, True, (3, 4, 5), "random")
+    assert Some.parse("some", given) == Some(1e-3, 4, True, (3, 4, 5), "random", "a.npz")
     assert Some.parse("some", {}) == Some()
 
 
@@ -30,7 +32,9 @@ def test_text_becomes_values() -> None:
         pytest.param("wieght", "1", "some has no such setting; did you mean 'weight'?", id="unknown"),
         pytest.param("weight", "much", "--set weight=much: it must be a number", id="number"),
         pytest.param("count", "1.5", "--set count=1.5: it must be a whole number", id="whole"),
+        pytest.param("weight", "nan", "--set weight=nan: it must be a number", id="finite"),
         pytest.param("faces", "1", "it must be true or false", id="flag"),
+        pytest.param("features", "fixed", "--set features=fixed: it must be one of pretrained, random", id="choice"),
     ],
 )
 def test_mistakes_get_one_sentence(name: str, text: str, sentence: str) -> None:
@@ -39,4 +43,4 @@ def test_mistakes_get_one_sentence(name: str, text: str, sentence: str) -> None:
 
 
 def test_settings_are_described_on_one_line() -> None:
-    assert Some.described() == "weight=0.5, count=3, faces=false, layers=1,2, features=pretrained"
+    assert Some.described() == "weight=0.5, count=3, faces=false, layers=1,2, features=pretrained, file="

@@ -69,7 +69,7 @@ def test_losses_have_their_formulas() -> None:
     # the same step with the parts called one by one: power iteration and draws go on alike
     twin = small(vae=True)
     torch.manual_seed(5)
-    semantics = twin._checked_semantics(data)
+    semantics = twin._semantics(data)
     with torch.no_grad():
         mean, log_variance = twin.encoder(data.image)
         made = twin.generator(semantics, mean + torch.randn(2, 256) * (log_variance / 2).exp())
@@ -113,7 +113,7 @@ def test_vgg_loss_is_there_with_random_features() -> None:
 
 
 def test_pixels_of_no_class_have_a_channel_of_their_own() -> None:
-    semantics = small()._checked_semantics(batch())
+    semantics = small()._semantics(batch())
 
     assert semantics.shape[1] == LABELS + 1 + 1
     assert torch.equal(semantics[:, LABELS].bool(), batch().labels == 255)
@@ -164,11 +164,9 @@ def test_batch_norm_of_one_position_gets_a_sentence() -> None:
     ("settings", "message"),
     [
         ({"labels": 0}, "1 to 255"),
-        ({"data_set": "coko"}, "coco"),
         ({"vgg_weight": -1.0}, "negative"),
         ({"upsampling": "much"}, "normal, more, most"),
         ({"conditioning": "add"}, "spade, concat"),
-        ({"features": "drawn"}, "pretrained, random"),
         ({"norm": "layer"}, "batch or instance"),
         ({"upsampling": "most", "size": 64}, "multiples of 128"),
     ],
@@ -182,7 +180,7 @@ def test_ade20k_keeps_the_labels_of_its_files() -> None:
     system = small(labels=150, data_set="ade20k", instances=False)
 
     assert system.info.names[0] == "unknown" and len(system.info.names) == 151
-    system._checked_semantics(batch()._replace(labels=torch.full((2, 64, 64), 150)))
+    system._semantics(batch()._replace(labels=torch.full((2, 64, 64), 150)))
 
 
 @pytest.mark.parametrize("settings", [{}, {"vae": True}, {"conditioning": "concat"}])

@@ -214,8 +214,9 @@ def test_scores_are_given_for_every_image(name: str) -> None:
     scores = system.scores(batch, system.networks)
 
     assert {score.shape for score in scores.values()} == {(2,)}
-    assert ((scores["smoothness"] > 0) & (scores["smoothness"] <= 1)).all()
-    assert (scores["diversity"] > 0).all()
+    smoothness = scores["smoothness_random_features"]
+    assert ((smoothness > 0) & (smoothness <= 1)).all()
+    assert (scores["diversity_random_features"] > 0).all()
 
 
 def test_samples_show_images_and_translations_by_noise_and_by_references() -> None:

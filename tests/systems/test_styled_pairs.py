@@ -223,12 +223,6 @@ def test_without_the_cycle_munit_p_is_bicyclegan_on_steps_networks() -> None:
     assert "cycle" not in losses and "style_L1" in losses
 
 
-@pytest.mark.parametrize("name", ["bicyclegan", "munit-paired"])
-def test_odd_batch_is_refused(name: str) -> None:
-    with pytest.raises(I2IError, match="give an even --batch for each process"):
-        small(name)(batch_of(name, 3), "generator", {})
-
-
 @pytest.mark.parametrize(
     ("name", "size", "sentence"),
     [
