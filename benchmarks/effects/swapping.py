@@ -45,17 +45,17 @@ from i2i_rt.training.trainer import Trainer
 
 PICTURE = Path("docs/pictures/effects-swapping.png")
 PICTURES, JUDGED = 4000, 96
-STEPS, QUICK_STEPS = 12_000, 4
+STEPS, QUICK_STEPS = 18_000, 4
 WAY = (0.0, 0.25, 0.5, 0.75, 1.0)  # from a picture's own texture code to the other one's
 SIZE = {"crop_size": SIDE, "load_size": SIDE, "batch": 16, "width": 8, "discriminator_width": 16}
 SETTINGS = {
     "reductions": "2",
     "texture_channels": "64",
     "max_width": "64",
-    "patch_size": "16",
+    "patch_size": "8",
     "patch_width": "8",
     "patch_hidden": "64",
-    "crops": "4",
+    "crops": "8",
 }
 
 # rows of the table
@@ -190,7 +190,7 @@ DATA = (
 )
 METHOD = (
     f"Swapping Autoencoder with two reductions, width {SIZE['width']} and a texture code of 64, "
-    f"{STEPS} steps of {SIZE['batch']} pictures, half of them the discriminators'; 4 crops a picture. The baseline is "
+    f"{STEPS} steps of {SIZE['batch']} pictures, half of them the discriminators'; 8 crops a picture. The baseline is "
     "scikit-image's histogram matching of each channel. IoU: where colours, as means over a period, are closer to the "
     "other picture's object than to its ground; and of the two regions that 2-means of the colours finds, whichever "
     "fits. Gram distances (VGG-16) and SIFID are to the picture that the texture is of, with random features."
