@@ -66,10 +66,10 @@ class RunFolder:
         """
         file = self.path / "training.json"
         if not file.is_file():
-            raise I2IError(f"{self.path} holds no run to resume; leave --resume out to start one")
+            raise I2IError(f"{self.path} holds no run; 'i2i-rt train' without --resume starts one")
         if not self.state_file.is_file():
             raise I2IError(
-                f"the run in {self.path} was stopped before its first checkpoint; start again without --resume"
+                f"the run in {self.path} was stopped before its first checkpoint; start it again, without --resume"
             )
         try:
             content: dict[str, Any] = json.loads(file.read_text())

@@ -220,7 +220,7 @@ def test_scores_fail_before_the_first_step_or_leave_a_saved_run(
         pytest.param(["cut", "--data", "{photos}", "--steps", "0"], "--steps is 0", id="steps"),
         pytest.param(["cut", "--data", "{photos}", "--learning-rate", "2"], "between 0 and 1", id="learning-rate"),
         pytest.param(["sincut", "--data", "{photos}"], "SinCUT learns from one picture each", id="sincut"),
-        pytest.param(["cut", "--resume"], "holds no run to resume", id="nothing-to-resume"),
+        pytest.param(["cut", "--resume"], "holds no run; 'i2i-rt train' without --resume", id="nothing-to-resume"),
     ],
 )
 def test_mistakes_get_one_sentence(
