@@ -1,12 +1,11 @@
 """CyCADA on a change of look with known labels: source only, adapted, oracle, as in table 3.7 of Park's thesis.
 
   python -m i2i_rt.benchmarks.effects.cycada -o benchmarks/results
-  python -m i2i_rt.benchmarks.effects.cycada -o /tmp/quick --quick
+  python -m i2i_rt.benchmarks.effects.cycada -o quick/ --quick
 
 About 20 minutes on one thread. It can be stopped: the trainings are kept in --runs, and the next call goes on there.
 """
 
-import argparse
 import shutil
 import sys
 import time
@@ -20,7 +19,7 @@ import torch
 from PIL import Image
 
 from i2i_rt.benchmarks.effects.cycada_data import CAMERA, CLASSES, GAME, SIDE, Look, scene
-from i2i_rt.benchmarks.effects.effect import Effect, Finding, trained
+from i2i_rt.benchmarks.effects.effect import Effect, Finding, parsed, publish, trained
 from i2i_rt.benchmarks.environment import environment
 from i2i_rt.metrics.segmentation import Agreement, agreement
 from i2i_rt.stages.base import to_frames, to_image
@@ -204,17 +203,7 @@ METHOD = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m i2i_rt.benchmarks.effects.cycada",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for effects-cycada.json and .md")
-    parser.add_argument("--runs", type=Path, default=Path("runs/effects-cycada"), help="folder of data and trainings")
-    parser.add_argument("--picture", type=Path, default=PICTURE, help=f"(default: {PICTURE})")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--quick", action="store_true", help="a few steps of one seed: whether it runs, no figures")
-    arguments = parser.parse_args(words)
+    arguments = parsed(words, "cycada", __doc__, PICTURE, quick="a few steps of one seed")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     game, camera = prepared(arguments.runs, quick=arguments.quick)
@@ -232,10 +221,7 @@ def main(words: Sequence[str] | None = None) -> int:
         seconds=time.perf_counter() - started,
         environment=stamp,
     )
-    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-    grid(runs[0], arguments.runs, seeds[0]).save(arguments.picture, optimize=True)
-    files = (*effect.write(arguments.output, "cycada"), arguments.picture)
-    print("\n".join([effect.markdown(), *(f"wrote {file}" for file in files)]))
+    publish(effect, grid(runs[0], arguments.runs, seeds[0]), arguments, "cycada")
     return 0
 
 

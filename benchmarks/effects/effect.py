@@ -1,13 +1,15 @@
 """What every experiment on a paper's effect writes, and how it trains: by the loop that users train with."""
 
+import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from i2i_rt.benchmarks.report import markdown_table
 from i2i_rt.bundle import write_json
@@ -83,3 +85,28 @@ def trained(folder: Path, system: str, data: Path, *, steps: int, **options: Any
     seconds = time.perf_counter() - started
     print(f"{folder.name}: {outcome.trained} steps of {system} in {seconds:.0f} s", file=sys.stderr, flush=True)
     return trainer, outcome
+
+
+def parsed(
+    words: Sequence[str] | None, name: str, description: str | None, picture: Path, *, quick: str
+) -> argparse.Namespace:
+    """Reads the command line of an experiment: `output`, `runs`, `picture`, `threads` and `quick`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m i2i_rt.benchmarks.effects.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help=f"folder for effects-{name}.json and .md")
+    parser.add_argument("--runs", type=Path, default=Path(f"runs/effects-{name}"), help="folder of data and trainings")
+    parser.add_argument("--picture", type=Path, default=picture, help=f"(default: {picture})")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}: whether it runs, no figures")
+    return parser.parse_args(words)
+
+
+def publish(effect: Effect, picture: Image.Image, arguments: argparse.Namespace, name: str) -> None:
+    """Writes an experiment's picture and record where the command line says, and prints the record."""
+    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(arguments.picture, optimize=True)
+    files = (*effect.write(arguments.output, name), arguments.picture)
+    print("\n".join([effect.markdown(), *(f"wrote {file}" for file in files)]))

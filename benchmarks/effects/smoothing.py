@@ -1,12 +1,11 @@
 """What the smoothing losses do to StarGAN v2: how smoothly one style becomes another, with them and without.
 
   python -m i2i_rt.benchmarks.effects.smoothing -o benchmarks/results
-  python -m i2i_rt.benchmarks.effects.smoothing -o /tmp/results --quick
+  python -m i2i_rt.benchmarks.effects.smoothing -o quick/ --quick
 
 Six trainings, three seeds each with and without the losses, all else alike. What was stopped goes on from there.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i_rt.benchmarks.effects import smoothing_data as shapes
-from i2i_rt.benchmarks.effects.effect import Effect, Finding, trained
+from i2i_rt.benchmarks.effects.effect import Effect, Finding, parsed, publish, trained
 from i2i_rt.benchmarks.environment import environment
 from i2i_rt.metrics.frechet import frechet_distance
 from i2i_rt.metrics.lpips import Lpips, lpips
@@ -227,19 +226,7 @@ def grid(networks: Mapping[str, Mapping[str, nn.Module]], held: Tensor, rows: in
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m i2i_rt.benchmarks.effects.smoothing",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for effects-smoothing.json and .md")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs/effects-smoothing"), help="folder of data and trainings"
-    )
-    parser.add_argument("--picture", type=Path, default=PICTURE, help=f"(default: {PICTURE})")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--quick", action="store_true", help="a few steps of one seed: whether it runs, no figures")
-    arguments = parser.parse_args(words)
+    arguments = parsed(words, "smoothing", __doc__, PICTURE, quick="a few steps of one seed")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     data = arguments.runs / "data"
@@ -279,10 +266,7 @@ def main(words: list[str] | None = None) -> int:
         seconds=time.perf_counter() - started,
         environment=stamp,
     )
-    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-    grid(shown, judge.held).save(arguments.picture, optimize=True)
-    files = (*effect.write(arguments.output, "smoothing"), arguments.picture)
-    print("\n".join([effect.markdown(), *(f"wrote {file}" for file in files)]))
+    publish(effect, grid(shown, judge.held), arguments, "smoothing")
     return 0
 
 

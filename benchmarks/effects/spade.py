@@ -1,12 +1,11 @@
 """SPADE beside the same generator with the label map concatenated: uniform label maps, and labels that are kept.
 
   python -m i2i_rt.benchmarks.effects.spade -o benchmarks/results
-  python -m i2i_rt.benchmarks.effects.spade -o /tmp/quick --quick
+  python -m i2i_rt.benchmarks.effects.spade -o quick/ --quick
 
 About 15 minutes on one thread. It can be stopped: the trainings are kept in --runs, and the next call goes on there.
 """
 
-import argparse
 import shutil
 import sys
 import time
@@ -21,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from i2i_rt.benchmarks.effects.effect import Effect, Finding, trained
+from i2i_rt.benchmarks.effects.effect import Effect, Finding, parsed, publish, trained
 from i2i_rt.benchmarks.effects.spade_data import CLASSES, NAMES, SIDE, Textured, uniform
 from i2i_rt.benchmarks.environment import environment
 from i2i_rt.label_maps import colourise
@@ -232,17 +231,7 @@ METHOD = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m i2i_rt.benchmarks.effects.spade",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for effects-spade.json and .md")
-    parser.add_argument("--runs", type=Path, default=Path("runs/effects-spade"), help="folder of data and trainings")
-    parser.add_argument("--picture", type=Path, default=PICTURE, help=f"(default: {PICTURE})")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--quick", action="store_true", help="a few steps of one seed: whether it runs, no figures")
-    arguments = parser.parse_args(words)
+    arguments = parsed(words, "spade", __doc__, PICTURE, quick="a few steps of one seed")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     data = prepared(arguments.runs / "data")
@@ -269,10 +258,7 @@ def main(words: Sequence[str] | None = None) -> int:
         seconds=time.perf_counter() - started,
         environment=stamp,
     )
-    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-    grid(runs[0], held).save(arguments.picture, optimize=True)
-    files = (*effect.write(arguments.output, "spade"), arguments.picture)
-    print("\n".join([effect.markdown(), *(f"wrote {file}" for file in files)]))
+    publish(effect, grid(runs[0], held), arguments, "spade")
     return 0
 
 

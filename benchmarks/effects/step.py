@@ -1,12 +1,11 @@
 """StEP against its own second stage, other pre-training and its baselines, on pictures whose styles are known.
 
   python -m i2i_rt.benchmarks.effects.step -o benchmarks/results
-  python -m i2i_rt.benchmarks.effects.step -o /tmp/quick --quick
+  python -m i2i_rt.benchmarks.effects.step -o quick/ --quick
 
 About 25 minutes on one thread. It can be stopped: the trainings are kept in --runs, and the next call goes on there.
 """
 
-import argparse
 import shutil
 import sys
 import time
@@ -20,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i_rt.benchmarks.effects.effect import Effect, Finding, trained
+from i2i_rt.benchmarks.effects.effect import Effect, Finding, parsed, publish, trained
 from i2i_rt.benchmarks.effects.step_data import SIDE, TRAIN, Pictures, drawings, photographs
 from i2i_rt.benchmarks.environment import environment
 from i2i_rt.stages.base import to_frames
@@ -180,17 +179,7 @@ def grid(runs: Mapping[str, Trainer], held: Pictures, rows: int = 6, scale: int 
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m i2i_rt.benchmarks.effects.step",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for effects-step.json and .md")
-    parser.add_argument("--runs", type=Path, default=Path("runs/effects-step"), help="folder of data and trainings")
-    parser.add_argument("--picture", type=Path, default=PICTURE, help=f"(default: {PICTURE})")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--quick", action="store_true", help="a few steps each: whether it runs, no figures")
-    arguments = parser.parse_args(words)
+    arguments = parsed(words, "step", __doc__, PICTURE, quick="a few steps each")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     (train, held), other = photographs(), drawings()
@@ -209,10 +198,7 @@ def main(words: list[str] | None = None) -> int:
         seconds=time.perf_counter() - started,
         environment=stamp,
     )
-    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-    grid(runs, held).save(arguments.picture, optimize=True)
-    files = (*effect.write(arguments.output, "step"), arguments.picture)
-    print("\n".join([effect.markdown(), *(f"wrote {file}" for file in files)]))
+    publish(effect, grid(runs, held), arguments, "step")
     return 0
 
 

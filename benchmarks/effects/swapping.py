@@ -1,12 +1,11 @@
 """The Swapping Autoencoder on textures and layouts that are known: does a swap keep the one and take the other?
 
   python -m i2i_rt.benchmarks.effects.swapping -o benchmarks/results
-  python -m i2i_rt.benchmarks.effects.swapping -o /tmp/quick --quick
+  python -m i2i_rt.benchmarks.effects.swapping -o quick/ --quick
 
 About 35 minutes on one thread. It can be stopped: the training is kept in --runs, and the next call goes on there.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from PIL import Image
 from skimage.exposure import match_histograms
 from torch import Tensor
 
-from i2i_rt.benchmarks.effects.effect import Effect, Finding, trained
+from i2i_rt.benchmarks.effects.effect import Effect, Finding, parsed, publish, trained
 from i2i_rt.benchmarks.effects.swapping_data import (
     SIDE,
     Texture,
@@ -198,17 +197,7 @@ METHOD = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m i2i_rt.benchmarks.effects.swapping",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for effects-swapping.json and .md")
-    parser.add_argument("--runs", type=Path, default=Path("runs/effects-swapping"), help="folder of data and training")
-    parser.add_argument("--picture", type=Path, default=PICTURE, help=f"(default: {PICTURE})")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--quick", action="store_true", help="a few steps: whether it runs, no figures")
-    arguments = parser.parse_args(words)
+    arguments = parsed(words, "swapping", __doc__, PICTURE, quick="a few steps")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     write_pictures(arguments.runs / "data" / "train", 32 if arguments.quick else PICTURES, seed=0)
@@ -251,10 +240,7 @@ def main(words: Sequence[str] | None = None) -> int:
         seconds=time.perf_counter() - started,
         environment=stamp,
     )
-    arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-    grid(pairs[:8], results, matched).save(arguments.picture, optimize=True)
-    files = (*effect.write(arguments.output, "swapping"), arguments.picture)
-    print("\n".join([effect.markdown(), *(f"wrote {file}" for file in files)]))
+    publish(effect, grid(pairs[:8], results, matched), arguments, "swapping")
     return 0
 
 

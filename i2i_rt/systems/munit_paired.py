@@ -15,10 +15,10 @@ from i2i_rt.models.step import StepDiscriminator, StepEncoder, StepGenerator
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Product, Shape, System
 from i2i_rt.systems.bicyclegan import KL_WEIGHT, STYLE_WEIGHT, sample_columns
-from i2i_rt.systems.losses import adversarial_sum, distance, kl_divergence
+from i2i_rt.systems.losses import distance, kl_divergence
 from i2i_rt.systems.reconstruction import Reconstruction
 from i2i_rt.systems.step import RECIPE as STEP_RECIPE
-from i2i_rt.systems.step import StepSettings, step_product
+from i2i_rt.systems.step import StepSettings, judged, step_product
 from i2i_rt.systems.step_networks import build_discriminator, build_generator, build_style_encoder
 
 
@@ -69,9 +69,9 @@ class MunitPaired(System[Batch]):
             return self.generator_losses(batch, kept)
         fake, real = self.pair / (2 * self.pair + 1), self.pair / (self.pair + 1)
         return {
-            "D_fake": fake * self.judged(kept["translated"], batch.a, real=False),
-            "D_random": fake * self.judged(kept["random"], batch.a, real=False),
-            "D_real": real * self.judged(batch.b, batch.a, real=True),
+            "D_fake": fake * judged(self.discriminator, kept["translated"], batch.a, real=False),
+            "D_random": fake * judged(self.discriminator, kept["random"], batch.a, real=False),
+            "D_real": real * judged(self.discriminator, batch.b, batch.a, real=True),
         }
 
     def generator_losses(self, batch: Batch, kept: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -84,8 +84,8 @@ class MunitPaired(System[Batch]):
         kept |= {"translated": translated.detach(), "random": random.detach()}
         adversarial = self.pair / (self.pair + 1)
         losses = {
-            "G_GAN": adversarial * self.judged(translated, batch.a, real=True),
-            "G_GAN_random": adversarial * self.judged(random, batch.a, real=True),
+            "G_GAN": adversarial * judged(self.discriminator, translated, batch.a, real=True),
+            "G_GAN_random": adversarial * judged(self.discriminator, random, batch.a, real=True),
             "reconstruction": self.pair * self.reconstruction.loss(translated, batch.b),
             "KL": KL_WEIGHT * kl_divergence(mean, log_variance) * across.count(),
             "style_L1": self.pair * STYLE_WEIGHT * distance(self.found_again(random), drawn),
@@ -107,9 +107,6 @@ class MunitPaired(System[Batch]):
         weights = {name: weight.detach() for name, weight in encoder.named_parameters()}
         mean: Tensor = functional_call(encoder, weights, (images,))
         return mean
-
-    def judged(self, image: Tensor, condition: Tensor, *, real: bool) -> Tensor:
-        return adversarial_sum(self.discriminator(torch.cat([image, condition], 1)), real=real, loss="least-squares")
 
     def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
         return {"bundle": step_product(networks, StyleInfo("normal"))}

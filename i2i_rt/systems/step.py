@@ -81,8 +81,8 @@ class Step(System[Batch]):
         if phase == "generator":
             return self.generator_losses(batch, kept)
         return {
-            "D_fake": ADVERSARIAL_WEIGHT * self.judged(kept["translated"], batch.a, real=False),
-            "D_real": ADVERSARIAL_WEIGHT * self.judged(batch.b, batch.a, real=True),
+            "D_fake": ADVERSARIAL_WEIGHT * judged(self.discriminator, kept["translated"], batch.a, real=False),
+            "D_real": ADVERSARIAL_WEIGHT * judged(self.discriminator, batch.b, batch.a, real=True),
         }
 
     def generator_losses(self, batch: Batch, kept: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -91,15 +91,12 @@ class Step(System[Batch]):
         translated = self.generator(batch.a, style)
         kept["translated"] = translated.detach()
         losses = {
-            "G_GAN": ADVERSARIAL_WEIGHT * self.judged(translated, batch.a, real=True),
+            "G_GAN": ADVERSARIAL_WEIGHT * judged(self.discriminator, translated, batch.a, real=True),
             "reconstruction": self.reconstruction.loss(translated, batch.b),
         }
         if self.finetune:
             losses["style_L2"] = STYLE_L2_WEIGHT * style.square().mean()
         return losses
-
-    def judged(self, image: Tensor, condition: Tensor, *, real: bool) -> Tensor:
-        return adversarial_sum(self.discriminator(torch.cat([image, condition], 1)), real=real, loss="least-squares")
 
     def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
         return {"bundle": step_product(networks, StyleInfo("fitted"))}
@@ -113,6 +110,11 @@ class Step(System[Batch]):
         """Compares held-out pictures with their reconstruction of input and own style, as table 1 does."""
         made = networks["generator"](batch.a, networks["style_encoder"](batch.b))
         return self.reconstruction.scores(made, batch.b)
+
+
+def judged(discriminator: StepDiscriminator, image: Tensor, condition: Tensor, *, real: bool) -> Tensor:
+    """Gives the adversarial loss of images `[N, 3, H, W]` beside what they were made from."""
+    return adversarial_sum(discriminator(torch.cat([image, condition], 1)), real=real, loss="least-squares")
 
 
 def step_product(networks: Mapping[str, nn.Module], style: StyleInfo) -> Product:

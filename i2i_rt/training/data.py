@@ -1,7 +1,7 @@
 """From a folder to the sampler that a system trains with."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypedDict
 
 from i2i_rt.systems.base import Arrangement, Recipe
 from i2i_rt.training import adaptation, domains, labelled, pictures, views
@@ -19,6 +19,18 @@ def open_sampler(options: TrainingOptions, recipe: Recipe) -> Sampler:
         I2IError: where folders are missing or empty, or what belongs together is incomplete.
     """
     return SAMPLERS[recipe.data](options, recipe)
+
+
+class Sizes(TypedDict):
+    """What every sampler of epochs is told beside its files."""
+
+    batch: int
+    seed: int
+    epoch_images: int | None
+
+
+def _sizes(options: TrainingOptions, recipe: Recipe) -> Sizes:
+    return {"batch": options.batch, "seed": options.seed, "epoch_images": recipe.epoch_images}
 
 
 def cropping_of(options: TrainingOptions) -> Cropping:
@@ -43,9 +55,7 @@ def _folders(options: TrainingOptions, recipe: Recipe, *, paired: bool) -> Sampl
         images,
         cropping_of(options),
         paired=paired,
-        batch=options.batch,
-        seed=options.seed,
-        epoch_images=recipe.epoch_images,
+        **_sizes(options, recipe),
         held=held,
     )
 
@@ -70,9 +80,7 @@ def _labelled(options: TrainingOptions, recipe: Recipe) -> Sampler:
     return labelled.LabelledSampler(
         labelled.find_labelled(files),
         cropping_of(options),
-        batch=options.batch,
-        seed=options.seed,
-        epoch_images=recipe.epoch_images,
+        **_sizes(options, recipe),
         held=labelled.find_held_out(files),
     )
 
@@ -83,9 +91,7 @@ def _domains(options: TrainingOptions, recipe: Recipe) -> Sampler:
     return domains.DomainSampler(
         found,
         cropping_of(options),
-        batch=options.batch,
-        seed=options.seed,
-        epoch_images=recipe.epoch_images,
+        **_sizes(options, recipe),
         held=domains.find_held_out(files, list(found)),
     )
 
@@ -95,9 +101,7 @@ def _views(options: TrainingOptions, recipe: Recipe) -> Sampler:
     return views.ViewsSampler(
         views.find_pictures(files),
         cropping_of(options),
-        batch=options.batch,
-        seed=options.seed,
-        epoch_images=recipe.epoch_images,
+        **_sizes(options, recipe),
         held=views.find_held_out(files),
     )
 
@@ -108,9 +112,7 @@ def _adaptation(options: TrainingOptions, recipe: Recipe) -> Sampler:
         labelled.find_labelled(files),
         adaptation.find_target(files),
         cropping_of(options),
-        batch=options.batch,
-        seed=options.seed,
-        epoch_images=recipe.epoch_images,
+        **_sizes(options, recipe),
     )
 
 
@@ -119,9 +121,7 @@ def _pictures(options: TrainingOptions, recipe: Recipe) -> Sampler:
     return pictures.PicturesSampler(
         pictures.find_pictures(files),
         cropping_of(options),
-        batch=options.batch,
-        seed=options.seed,
-        epoch_images=recipe.epoch_images,
+        **_sizes(options, recipe),
         held=pictures.find_held_out(files),
     )
 

@@ -11,7 +11,7 @@ from i2i_rt.systems import table
 from i2i_rt.systems.base import Batch, Shape, System, Triplets
 from i2i_rt.systems.bicyclegan import BicycleGAN, found_again
 from i2i_rt.systems.munit_paired import MunitPaired
-from i2i_rt.systems.step import Step
+from i2i_rt.systems.step import Step, judged
 from i2i_rt.systems.step_mapper import StepMapping
 
 FEATURES = {"features": "random"}
@@ -114,7 +114,7 @@ def test_discriminator_of_step_sees_the_image_first_and_then_the_condition() -> 
     assert isinstance(system, Step)
     system.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
 
-    system.judged(batch.b, batch.a, real=True)
+    judged(system.discriminator, batch.b, batch.a, real=True)
 
     torch.testing.assert_close(seen[0], torch.cat([batch.b, batch.a], 1))
 
