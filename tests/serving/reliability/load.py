@@ -86,7 +86,7 @@ def counted(answers: list[Answer]) -> str:
 
 
 def _full_queue(target: Target) -> Seen:
-    """Ten requests where one works and three may wait."""
+    """Ten requests where two are worked on and three may wait."""
     answers = burst(target, "slow-translate", 10)
     refused = [answer.seconds for answer in answers if answer.code != "OK" and "timeout" not in answer.words]
     assert len(refused) >= 5 and max(refused) < OVERLOAD_S * BUSY_MACHINE, refused
@@ -95,7 +95,7 @@ def _full_queue(target: Target) -> Seen:
 
 
 def _waited_too_long(target: Target) -> Seen:
-    """Four requests of 0.4 s where each may wait for 0.6 s."""
+    """Four requests of 2 s, of which two are worked on at once, where each may wait for 1 s."""
     answers = burst(target, "slow-translate", 4)
     assert any("timeout" in answer.words for answer in answers), [answer.words for answer in answers]
     assert sum(answer.code == "OK" for answer in answers) >= 1

@@ -27,8 +27,9 @@ from tests.serving.conftest import Served
 NAMES = ("cut", "starganv2")
 LIMITS = Limits(side=1024, pixels=512 * 512, batch=4, file_bytes=2**20)
 MAX_IN_FLIGHT = 8
-SLOW_S = 0.4  # that the models `slow` and `patient` take for a request
-SHORT_QUEUE = Queue(size=3, timeout_s=0.6)
+SLOW_S = 0.4  # that `patient-translate` takes for a request
+SHORT_QUEUE = Queue(size=3, timeout_s=1.0)
+QUEUED_S = 2.0  # that `slow-translate` takes for one: a busy machine may be late, and the queue's time-out still comes
 METHODS = "/inference.GRPCInferenceService/"
 SLOW_MODEL = """
 import sys
@@ -70,8 +71,9 @@ class State:
 class Target:
     """`i2i-rt serve` over bundles of two systems, with two models more that are slow.
 
-    `slow-translate` has a short queue of the server's, `patient-translate` is bounded by the gateway alone. Cases may
-    do to the service what they want; it must be as before when they have ended.
+    `slow-translate` has a short queue of the server's and the two instances that such a queue needs (see
+    `add_dynamic_batching`), `patient-translate` is bounded by the gateway alone. Cases may do to the service what they
+    want; it must be as before when they have ended.
 
     Attributes:
         folder, bundles: as given.
@@ -265,7 +267,7 @@ def write_slow_repository(bundles: Mapping[str, Bundle], folder: Path) -> Reposi
     """Writes the repository of bundles, `cut` among them, and two copies of `cut-translate` that are slow."""
     paths = {name: bundle.path for name, bundle in bundles.items()}
     write_repository(paths, folder, limits=LIMITS, threads=1, backend="onnxruntime", cache_size=3)
-    for name, queue in (("slow", SHORT_QUEUE), ("patient", None)):
+    for name, queue, seconds in (("slow", SHORT_QUEUE, QUEUED_S), ("patient", None, SLOW_S)):
         copy = folder / "models" / f"{name}-translate"
         shutil.copytree(folder / "models" / "cut-translate", copy)
         config = read_config(copy)
@@ -276,8 +278,9 @@ def write_slow_repository(bundles: Mapping[str, Bundle], folder: Path) -> Reposi
         if queue is not None:
             config.ClearField("dynamic_batching")
             add_dynamic_batching(config, queue)
+            config.instance_group[0].count = 2
         write_config(copy, config)
-        (copy / "1" / "model.py").write_text(SLOW_MODEL.format(seconds=SLOW_S))
+        (copy / "1" / "model.py").write_text(SLOW_MODEL.format(seconds=seconds))
     return Repository.open(folder)
 
 
