@@ -17,6 +17,8 @@ from i2i_rt.errors import I2IError
 
 Features = Literal["pretrained", "random"]
 
+CAFFE_MEAN = tuple(value / 127.5 - 1 for value in (123.68, 116.779, 103.939))  # of RGB, 0 to 255
+CAFFE_VGG19_URL = "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth"
 INCEPTION_SIDE = 299  # of the images that Inception was trained on
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -74,13 +76,12 @@ def vgg16(features: Features) -> FrozenNetwork:
     """
     from torchvision.models import VGG16_Weights, vgg16
 
-    mean = [value / 127.5 - 1 for value in (123.68, 116.779, 103.939)]  # of RGB, 0 to 255, in the Caffe model
     return _frozen(
         lambda: vgg16().features,
         (3, 8, 13, 20, 27),
         VGG16_Weights.IMAGENET1K_FEATURES.url,
         features,
-        mean=mean,
+        mean=CAFFE_MEAN,
         deviation=[1 / 127.5] * 3,
     )
 
@@ -97,6 +98,24 @@ def vgg19(features: Features) -> FrozenNetwork:
         mean=[0.0] * 3,
         deviation=[1.0] * 3,
     )
+
+
+def vgg19_caffe(features: Features) -> FrozenNetwork:
+    """Gives VGG-19 after the same five ReLUs, with the weights of the Caffe model, which EGSC-IT's losses take."""
+    from torchvision.models import vgg19
+
+    network = _frozen(
+        lambda: vgg19().features,
+        (1, 6, 11, 20, 29),
+        CAFFE_VGG19_URL,
+        features,
+        mean=CAFFE_MEAN,
+        deviation=[1 / 127.5] * 3,
+    )
+    first = network.layers[0]
+    assert isinstance(first, nn.Conv2d)
+    first.weight = nn.Parameter(first.weight.flip(1), requires_grad=False)  # the file is for BGR
+    return network
 
 
 def alexnet(features: Features) -> FrozenNetwork:

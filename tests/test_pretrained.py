@@ -11,7 +11,7 @@ from i2i_rt import pretrained
 from i2i_rt.errors import I2IError
 from i2i_rt.pretrained import FrozenNetwork
 
-NETWORKS = [pretrained.vgg16, pretrained.vgg19, pretrained.alexnet, pretrained.inception_stem]
+NETWORKS = [pretrained.vgg16, pretrained.vgg19, pretrained.vgg19_caffe, pretrained.alexnet, pretrained.inception_stem]
 
 
 @pytest.mark.parametrize("make", NETWORKS)
@@ -132,6 +132,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (pretrained.vgg16, "vgg16_features-amdegroot-88682ab5.pth"),
         (pretrained.vgg19, "vgg19-dcbb9e9d.pth"),
+        (pretrained.vgg19_caffe, "vgg19-d01eb7cb.pth"),
         (pretrained.alexnet, "alexnet-owt-7be5be79.pth"),
         (pretrained.inception, "weights-inception-2015-12-05-6726825d.pth"),
     ],

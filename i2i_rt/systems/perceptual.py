@@ -1,7 +1,10 @@
 """Losses and distances of activations of VGG: how alike two images look, and how alike their styles are."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from i2i_rt.pretrained import FrozenNetwork
 
@@ -39,3 +42,26 @@ def style_features(vgg: FrozenNetwork, images: Tensor) -> Tensor:
     """
     grams = [gram(activations) for activations in vgg(images)]
     return torch.cat([matrix.flatten(1) / matrix.shape[1] for matrix in grams], 1)
+
+
+def directions(vgg: FrozenNetwork, images: Tensor) -> list[Tensor]:
+    """Gives EGSC-IT's activations: each channel `[H, W]` has a Euclidean length of 1, so only where it is high counts.
+
+    The official code never divides by less than 1e-6.
+    """
+    return [
+        functional.normalize(activations.flatten(2), dim=2, eps=1e-6).view_as(activations)
+        for activations in vgg(images)
+    ]
+
+
+def content_distance(activations: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Gives EGSC-IT's content loss of `directions`: mean absolute differences, the coarser the layer the heavier."""
+    pairs = enumerate(zip(activations, wanted, strict=True), 1)
+    return torch.stack([level / len(wanted) * (a - b).abs().mean() for level, (a, b) in pairs]).sum()
+
+
+def style_distance(activations: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Gives EGSC-IT's style loss of `directions`: mean absolute differences of Gram matrices, divided by H·W alone."""
+    pairs = zip(activations, wanted, strict=True)
+    return torch.stack([(a.shape[1] * (gram(a) - gram(b))).abs().mean() for a, b in pairs]).sum()

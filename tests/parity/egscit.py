@@ -1,4 +1,4 @@
-"""EGSC-IT: translation, pre-training of the masks, discriminator; weights go through TensorFlow 1 bundles."""
+"""EGSC-IT: translation, pre-training of the masks, discriminator, losses; weights go through TensorFlow 1 bundles."""
 
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +16,9 @@ from i2i_rt.models.egscit import (
     read_official_autoencoder,
     read_official_discriminator,
 )
+from i2i_rt.pretrained import vgg19_caffe
+from i2i_rt.systems.perceptual import content_distance, directions, style_distance
+from tests.parity.caffe import load_caffe
 from tests.parity.case import Answer
 from tests.tf_bundle import write_bundle
 
@@ -25,7 +28,7 @@ def find(case: Mapping[str, Any]) -> Answer | None:
     if case["system"].lower() not in ("egsc-it", "egscit"):
         return None
     for word, answer in (
-        ("VGG", None),
+        ("VGG", answer_losses),
         ("pre-training", answer_autoencoder),
         ("translation", answer_translation),
         ("discriminator", answer_discriminator),
@@ -100,3 +103,17 @@ def answer_discriminator(
     config, weights = read_official_discriminator(official_state(state), scope)
     discriminator = load_weights(EgscitDiscriminator(config), weights, case["case"])
     return {"logits": discriminator(inputs["image"])}
+
+
+def answer_losses(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Compares translations with what they come from and with their exemplars."""
+    vgg = vgg19_caffe("random")
+    load_caffe(vgg, state)
+    a, b, to_b, to_a = (directions(vgg, inputs[name]) for name in ("image_a", "image_b", "ab", "ba"))
+    return {
+        "content_loss": content_distance(to_b, a) + content_distance(to_a, b),
+        "style_loss": style_distance(to_b, b) + style_distance(to_a, a),
+        "normalized_conv3_1": a[2],
+    }

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2i_rt.importers import step as importer
 from i2i_rt.importers.base import Options, load_weights
 from i2i_rt.models.step import StepDiscriminator, read_official_discriminator
 from i2i_rt.pretrained import vgg16
 from i2i_rt.systems.perceptual import gram, style_features
+from tests.parity.caffe import load_caffe
 from tests.parity.case import Answer
 from tests.tf_bundle import write_bundle
 
@@ -87,12 +88,7 @@ def answer_style_distance(
 ) -> dict[str, Any]:
     """Compares the styles of all images with one another, by Gram matrices of VGG-16."""
     vgg = vgg16("random")
-    convolutions = [layer for layer in vgg.layers if isinstance(layer, nn.Conv2d)]
-    names = sorted({key.partition("::")[0] for key in state})
-    for name, layer in zip(names, convolutions, strict=False):
-        weight = state[f"{name}::0"].permute(3, 2, 0, 1)
-        layer.weight.copy_(weight.flip(1) if name == "conv1_1" else weight)  # the file is for BGR
-        layer.bias.copy_(state[f"{name}::1"])  # type: ignore[union-attr]
+    load_caffe(vgg, state)
     grams = {f"gram_{index}": gram(activations) for index, activations in enumerate(vgg(inputs["image"]), 1)}
     styles = style_features(vgg, inputs["image"])
     return {"distance": (styles[:, None] - styles).square().sum(2), **grams}

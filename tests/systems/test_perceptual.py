@@ -5,7 +5,15 @@ import torch
 from torch import Tensor
 
 from i2i_rt.pretrained import FrozenNetwork, vgg16, vgg19
-from i2i_rt.systems.perceptual import gram, squared_vgg_loss, style_features, vgg_loss
+from i2i_rt.systems.perceptual import (
+    content_distance,
+    directions,
+    gram,
+    squared_vgg_loss,
+    style_distance,
+    style_features,
+    vgg_loss,
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +68,30 @@ def test_styles_do_not_know_where_things_are(caffe: FrozenNetwork, images: Tenso
     mirrored, other = style_features(caffe, image.flip(3)), style_features(caffe, images[1:].pow(3))
     here = style_features(caffe, image)
     assert (here - mirrored).square().sum() < 0.3 * (here - other).square().sum()
+
+
+def test_egscits_losses_are_of_channels_of_length_one(caffe: FrozenNetwork, images: Tensor) -> None:
+    a, b = (directions(caffe, picture) for picture in (images[:1], images[1:]))
+
+    for unit, raw in zip(a, caffe(images[:1]), strict=True):
+        length = raw.square().sum((2, 3), keepdim=True).sqrt()
+        torch.testing.assert_close(unit * length, raw)
+    expected = sum((level + 1) / 5 * (x - y).abs().mean() for level, (x, y) in enumerate(zip(a, b, strict=True)))
+    torch.testing.assert_close(content_distance(a, b), expected)
+    products = [[torch.einsum("nchw,ndhw->ncd", x, x) / x[0, 0].numel() for x in maps] for maps in (a, b)]
+    torch.testing.assert_close(
+        style_distance(a, b), sum((x - y).abs().mean() for x, y in zip(*products, strict=True)), rtol=1e-4, atol=1e-9
+    )
+    assert content_distance(a, a) == style_distance(a, a) == 0
+
+
+def test_scale_of_a_channel_is_nothing_to_egscits_losses() -> None:
+    class Scaled(FrozenNetwork):
+        def __call__(self, images: Tensor) -> list[Tensor]:
+            return [3 * maps for maps in super().__call__(images)]
+
+    vgg = vgg19("random")
+    scaled = Scaled(vgg.layers, (1, 6), mean=[0.0] * 3, deviation=[1.0] * 3, features="random")
+    picture = torch.rand(1, 3, 32, 32)
+    for unit, other in zip(directions(vgg, picture), directions(scaled, picture), strict=False):
+        torch.testing.assert_close(unit, other)
