@@ -90,7 +90,8 @@ class ResidualBlock(nn.Module):
         return result
 
 
-def _blocks(channels: int, count: int) -> nn.Sequential:
+def residual_blocks(channels: int, count: int) -> nn.Sequential:
+    """Makes `count` blocks in a row."""
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
@@ -103,7 +104,7 @@ class Encoder(nn.Module):
         self.convs = nn.ModuleList([nn.Conv2d(in_channels, width, 7, padding=3, padding_mode="reflect")])
         for channels in widths[:-1]:
             self.convs.append(nn.Conv2d(channels, 2 * channels, 3, 2, 1, padding_mode="reflect"))
-        self.blocks = _blocks(widths[-1], blocks)
+        self.blocks = residual_blocks(widths[-1], blocks)
 
     def forward(self, image: Tensor) -> Tensor:
         for convolution in self.convs:
@@ -118,7 +119,7 @@ class Decoder(nn.Module):
     def __init__(self, out_channels: int, width: int, reductions: int, blocks: int) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(reductions, -1, -1)]
-        self.blocks = _blocks(widths[0], blocks)
+        self.blocks = residual_blocks(widths[0], blocks)
         self.deconvs = nn.ModuleList(nn.ConvTranspose2d(channels, channels // 2, 3, 2) for channels in widths[:-1])
         self.last = nn.Conv2d(widths[-1], out_channels, 1)
 
@@ -177,8 +178,8 @@ class EgscitGenerator(nn.Module):
         channels = config.width * self.multiple
         self.style_size = 2 * channels
         self.encoder = Encoder(config.in_channels, config.width, config.reductions, config.encoder_blocks)
-        self.shared_encoder = _blocks(channels, config.shared_encoder_blocks)
-        self.shared_decoder = _blocks(channels, config.shared_decoder_blocks)
+        self.shared_encoder = residual_blocks(channels, config.shared_encoder_blocks)
+        self.shared_decoder = residual_blocks(channels, config.shared_decoder_blocks)
         self.decoder = Decoder(config.out_channels, config.width, config.reductions, config.decoder_blocks)
         self.mask_features = Encoder(config.in_channels, config.width, config.reductions, config.encoder_blocks)
         self.noise: Tensor | None
@@ -223,8 +224,8 @@ class EgscitAutoencoder(nn.Module):
         self.config = config
         channels = config.width * 2**config.reductions
         self.encoder = Encoder(config.in_channels, config.width, config.reductions, config.encoder_blocks)
-        self.shared_encoder = _blocks(channels, config.shared_encoder_blocks)
-        self.shared_decoder = _blocks(channels, config.shared_decoder_blocks)
+        self.shared_encoder = residual_blocks(channels, config.shared_encoder_blocks)
+        self.shared_decoder = residual_blocks(channels, config.shared_decoder_blocks)
         self.decoder = Decoder(config.out_channels, config.width, config.reductions, config.decoder_blocks)
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

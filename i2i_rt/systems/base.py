@@ -233,7 +233,7 @@ class System(nn.Module, ABC, Generic[Data]):
         """Is called after the last phase of a step: the place for queues and averages that losses need."""
 
     def rate(self, name: str) -> float:
-        """Gives what a network's learning rate is multiplied with, beside its recipe's: where settings change it."""
+        """Gives what a network's learning rate is multiplied with, beside its recipe's, by settings or by the step."""
         return 1.0
 
     def averaged(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from i2i_rt.kernels import norm_act
 from i2i_rt.models.norm import BatchNorm, FixedDropout
-from i2i_rt.systems import cycada, swapping
+from i2i_rt.systems import cycada, egscit, swapping
 from i2i_rt.training.loop import Schedule, train
 from i2i_rt.training.processes import joined_processes
 from i2i_rt.training.recipes import options_of
@@ -30,6 +30,7 @@ from i2i_rt.training.run_folder import RunFolder
 torch.set_default_dtype(torch.float64)
 FixedDropout.forward = lambda self, x: x
 cycada.TRUSTED = float("inf")  # the semantic loss counts from the first step
+egscit.TURN = 2  # the discriminators have a turn, too
 swapping.PENALTY_EVERY = 2  # a penalty within the four steps
 runs, seen = Path(sys.argv[1]), {}
 with joined_processes() as processes:
@@ -64,6 +65,7 @@ TUNIT = {
 STARGAN = {"max_width": "8", "style_dim": "6", "latent_dim": "5", "mapping_width": "8", "features": "random"}
 SWAPPING = {"reductions": "2", "texture_channels": "8", "max_width": "8", "patch_size": "8", "patch_width": "4"}
 SWAPPING |= {"patch_hidden": "8", "crops": "2"}
+EGSCIT = {"reductions": "1", "layers": "2"}
 # the folder of the data, and the options that are not everybody's
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan": ("photos", RESNET | {"batch": 4, "accumulate": 2}),
@@ -93,6 +95,11 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "segmentation": ("streets", {"settings": {"classes": "2"}}),
     "cycada": ("streets", RESNET | {"settings": {"classes": "2", "semantic": "1"}, "start": "segmentation"}),
+    "egscit-masks": ("photos", RESNET | {"settings": EGSCIT}),
+    "egscit": (
+        "photos",
+        RESNET | {"settings": EGSCIT | {"content": "0", "style": "0"}, "start": "egscit-masks"},
+    ),
     "swapping": ("domains", {"batch": 4, "discriminator_width": 4, "learning_rate": 1e-2, "settings": SWAPPING}),
 }
 
