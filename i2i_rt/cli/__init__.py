@@ -18,6 +18,7 @@ VERBS = {
     "train": ("train", "train a system on folders of images"),
     "pack": ("pack", "pack the folders of a training set into WebDataset shards"),
     "triplets": ("triplets", "measure which pictures of a set have similar styles, for the training of StEP"),
+    "digits": ("digits", "make a training set of coloured digits with known translations"),
     "bundle": ("bundle", "make a bundle of a run of training, finished or interrupted"),
     "import": ("import_", "make a bundle from an official checkpoint"),
     "export": ("export", "write graphs, compiled packages or engines from a bundle, and verify them"),

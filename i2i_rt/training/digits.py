@@ -162,11 +162,11 @@ def write(digits: Digits, folder: Path, kind: Kind, *, train: int, test: int, se
             style = styles[domain](int(cells.labels.max()), True, generator)
             _save(folder / f"train{domain}", number, cells, style)
     for number in range(test):
-        cells = {domain: content(held_out, domain, generator) for domain in "AB"}
-        looks = {domain: styles[domain](int(cells[domain].labels.max()), False, generator) for domain in "AB"}
+        drawn = {domain: content(held_out, domain, generator) for domain in "AB"}
+        looks = {domain: styles[domain](int(drawn[domain].labels.max()), False, generator) for domain in "AB"}
         for domain, other in ("AB", "BA"):
-            _save(folder / f"test{domain}", number, cells[domain], looks[domain])
-            _save(folder / f"answers{domain}{other}", number, cells[domain], looks[other])
+            _save(folder / f"test{domain}", number, drawn[domain], looks[domain])
+            _save(folder / f"answers{domain}{other}", number, drawn[domain], looks[other])
 
 
 def single_content(digits: Digits, domain: str, generator: np.random.Generator) -> Digits:
