@@ -108,6 +108,20 @@ def content_encoder(state: Mapping[str, Tensor]) -> nn.Module:
     return load_weights(gpunit_encoders.ContentEncoder(config), weights, "the content encoder")
 
 
+def read_content_encoder(file: Path) -> gpunit_encoders.ContentEncoder:
+    """Reads the content encoder from `content_encoder.pt`, or from a prior distillation.
+
+    Raises:
+        CheckpointError: where it is in none of the two.
+    """
+    found = parts_of(read_nested(file))
+    if "content encoder" not in found:
+        raise CheckpointError(f"{file} holds no content encoder of GP-UNIT; give {FILES['content encoder']}")
+    network = built(file, found["content encoder"], content_encoder)
+    assert isinstance(network, gpunit_encoders.ContentEncoder)
+    return network
+
+
 def style_encoder(state: Mapping[str, Tensor]) -> nn.Module:
     """Makes the style encoder out of an official generator's state dict."""
     config, weights = gpunit_encoders.read_official_style_encoder(state)

@@ -109,7 +109,10 @@ class Generator(nn.Module):
         )
 
     def forward(self, content: Tensor, features: Sequence[Tensor], style: Tensor) -> Tensor:
-        """Gives the images in [-1, 1]; `features` are the encoder's at 1/16 and 1/8 of their size."""
+        """Gives the images in [-1, 1]; `features` are the encoder's at 1/16 and 1/8 of their size.
+
+        Where none are given, the skip connections take nothing: all their masks are 0.
+        """
         return self.decode(content, features, style)[0]
 
     def decode(
@@ -120,7 +123,7 @@ class Generator(nn.Module):
         state, masks = content, []
         x = self.second_block(self.blocks[0](content, style), style)
         for index in range(1, level + 1):
-            if index - 1 in SKIPPED[: len(self.skips)]:
+            if index - 1 in SKIPPED[: min(len(self.skips), len(features))]:
                 number = SKIPPED.index(index - 1)
                 x, state, mask = self.skips[number](state, features[number], x)
                 masks.append(mask)

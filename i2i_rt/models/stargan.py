@@ -273,10 +273,18 @@ class Trunk(nn.Module):
         self.channels = widths[-1]
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.first(image)
+        return self.reduced(self.features(image)[-1])
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Gives the outputs of the first convolution and of every block, the last one `[N, C, 4, 4]`."""
+        found = [self.first(image)]
         for block in self.blocks:
-            x = block(x)
-        return functional.leaky_relu(self.last(functional.leaky_relu(x, 0.2)), 0.2)
+            found.append(block(found[-1]))
+        return found
+
+    def reduced(self, feature: Tensor) -> Tensor:
+        """Gives the result `[N, C, 1, 1]` of the last block's output."""
+        return functional.leaky_relu(self.last(functional.leaky_relu(feature, 0.2)), 0.2)
 
 
 class StarGANStyleEncoder(nn.Module):

@@ -11,6 +11,7 @@ from i2i_rt.systems import (
     cyclegan,
     egscit,
     egscit_masks,
+    gpunit,
     munit_paired,
     pix2pix,
     segmentation,
@@ -45,6 +46,7 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "egscit-masks": (egscit_masks.build_egscit_masks, egscit_masks.RECIPE),
     "egscit": (egscit.build_egscit, egscit.RECIPE),
     "swapping": (swapping.build_swapping, swapping.RECIPE),
+    "gpunit": (gpunit.build_gpunit, gpunit.RECIPE),
     "tunit": (tunit.build_tunit, tunit.RECIPE),
     "tunit-smoothing": (tunit.build_smooth_tunit, tunit.SMOOTH_RECIPE),
 }

@@ -3,6 +3,7 @@
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from torch.nn import functional
 from i2i_rt.checkpoint import read_nested
 from i2i_rt.importers import gpunit as importer
 from i2i_rt.importers.base import load_weights
-from i2i_rt.models import gpunit_prior
+from i2i_rt.models import gpunit_discriminator, gpunit_prior
+from i2i_rt.models.gpunit_discriminator import GPUNITDiscriminator
 from i2i_rt.preprocessing import resize_corners
+from i2i_rt.systems.base import Batch
+from i2i_rt.systems.gpunit import GPUNIT, GPUNITSettings
+from i2i_rt.systems.losses import distance
 from tests.parity.case import Answer, UnsupportedCase, write_checkpoints
 
 SIZES = (8, 16, 32, 64, 128)  # of the content encoder's features, for images of 256x256, in the order of its list
@@ -27,6 +32,7 @@ def find(case: Mapping[str, Any]) -> Answer | None:
         return None
     answers: dict[str, Answer] = {
         "content encoder": answer_content_encoder,
+        "discriminator, and the translation losses": answer_losses,
         "generator": answer_generator,
         "prior distillation": answer_prior,
         "none: pre- and post-processing": answer_preprocessing,
@@ -124,6 +130,44 @@ def answer_prior(
     for level, (mean, deviation) in enumerate(styles):
         results |= {f"style_{level}_mean": mean, f"style_{level}_std": deviation}
     return _wanted(results, wanted)
+
+
+def answer_losses(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Gives the losses of both phases, unweighted, and the discriminator's features after the layers that are asked."""
+    parts, discriminators = parts_of(state), dict[int, GPUNITDiscriminator]()
+    official = {key.removeprefix("d::"): tensor for key, tensor in state.items() if key.startswith("d::")}
+    layer = case["config"]["style_layer"]
+    for number in {layer, *(int(name.rpartition("_")[2]) for name in wanted if name.startswith("sty"))}:
+        config, weights = gpunit_discriminator.read_official(official, number)
+        discriminators[number] = load_weights(GPUNITDiscriminator(config), weights, "the case")  # type: ignore[assignment]
+    networks: list[Any] = [
+        importer.built(*parts["content encoder"], importer.content_encoder),
+        *(importer.built(*parts["generator"], read) for read in (importer.style_encoder, importer.generator)),
+    ]
+    settings = GPUNITSettings(style=1.0, vgg=0.0, flip_style=False)
+    system = GPUNIT(*networks, discriminators[layer], settings)
+    batch = Batch(inputs["x"], inputs["y"])
+    results = {"translation": system.translated(batch, system.networks)[0]}
+    both = torch.cat([results["translation"], batch.b])
+    for number, discriminator in discriminators.items():
+        results["logits"], feature = discriminator.judged(both)
+        results |= {f"style_feature_layer_{number}": feature, f"sty_layer_{number}": distance(*feature.chunk(2))}
+    with torch.enable_grad():
+        judged = {name: loss.detach() for name, loss in system.losses(batch, "discriminator", {}).items()}
+    made = system.losses(batch, "generator", {})
+    results |= {
+        "d_adv": judged["D_real"] + judged["D_fake"],
+        "d_r1": judged["D_R1"],
+        f"sty_layer_{layer}": made["G_style"],
+    }
+    results |= {"g_adv": made["G_GAN"], "content": made["G_content"], "mask": made["G_mask"]}
+    results["rec_l1"] = made["G_reconstruction"]
+    system.settings = replace(settings, reconstruct_with_skips=True)
+    results["rec_l1_allskip"] = system.losses(batch, "generator", {})["G_reconstruction"]
+    scalars = {name for name, result in results.items() if not result.ndim} | {"logits"}
+    return _wanted({name: result.flatten() if name in scalars else result for name, result in results.items()}, wanted)
 
 
 def answer_preprocessing(
