@@ -124,7 +124,7 @@ class GPUNIT(System[Batch]):
         }
 
     def generator_losses(self, batch: Batch, reference: Tensor) -> dict[str, Tensor]:
-        """Gives equations 3 to 7."""
+        """Gives the losses of equations 3 to 6, and the reconstruction."""
         settings = self.settings
         with torch.no_grad():
             content, *features = self.content_encoder(batch.a)

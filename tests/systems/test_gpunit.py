@@ -126,7 +126,7 @@ def test_sizes_that_do_not_fit_are_refused(shape: dict[str, Any], words: str) ->
 def test_content_encoder_of_another_width_is_refused(tmp_path: Path) -> None:
     official_content_encoder(tmp_path / "content_encoder.pt")
     settings = replace(SMALL, content_encoder=str(tmp_path / "content_encoder.pt"))
-    with pytest.raises(I2IError, match="--width is 8, but the content encoder of .* has width 4"):
+    with pytest.raises(I2IError, match=r"--width is 8, but the content encoder of .* has width 4"):
         build_gpunit(replace(SHAPE, width=8, settings=settings))
 
 
@@ -165,4 +165,4 @@ def test_run_resumes_exports_and_translates(tmp_path: Path, monkeypatch: pytest.
     assert bundle.system == "gpunit" and set(bundle.networks) == {"content_encoder", "style_encoder", "generator"}
     assert bundle.style == StyleInfo("fitted")
     picture, reference = (next((tmp_path / "data" / name).iterdir()) for name in ("valA", "valB"))
-    assert deployed(whole / "bundle", picture, monkeypatch, reference=reference).shape == (64, 64, 3)
+    assert deployed(whole / "bundle", picture, monkeypatch, reference=reference).shape == (80, 80, 3)
