@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from i2i_rt.errors import I2IError
 from i2i_rt.importers.gpunit import read_content_encoder
+from i2i_rt.metrics.faces import face_network
+from i2i_rt.models.arcface import ArcFace
 from i2i_rt.models.gpunit import Generator, GeneratorConfig
 from i2i_rt.models.gpunit_discriminator import GPUNITDiscriminator, GPUNITDiscriminatorConfig
 from i2i_rt.models.gpunit_encoders import ContentEncoder, ContentEncoderConfig, StyleEncoder, StyleEncoderConfig
@@ -42,6 +44,8 @@ class GPUNITSettings(Settings):
             5 for faces.
         content, style, mask, reconstruction, penalty: weights of the losses; that of the adversarial one is 1.
         vgg: weight of VGG's features in the reconstruction.
+        identity: weight of the likeness of the face to the one that gives the style; 1 from cats to people.
+        faces: with identity, the file of the face recognition network, model_ir_se50.pth.
         reconstruct_with_skips: whether skip connections help with the reconstruction: for men and women.
         flip_style: whether the picture that gives the style is mirrored at every second step; not for faces.
         features: of VGG, pretrained or random; random ones need no download, but compare with no others.
@@ -59,14 +63,36 @@ class GPUNITSettings(Settings):
     reconstruction: float = 1.0
     vgg: float = 1.0
     penalty: float = 1.0
+    identity: float = 0.0
+    faces: str = ""
     reconstruct_with_skips: bool = False
     flip_style: bool = True
     features: Features = "pretrained"
 
     def __post_init__(self) -> None:
-        for name in ("content", "style", "mask", "reconstruction", "vgg", "penalty"):
+        for name in ("content", "style", "mask", "reconstruction", "vgg", "penalty", "identity"):
             if not getattr(self, name) >= 0:
                 raise I2IError(f"--set {name} is {getattr(self, name):g}; it must not be negative")
+        if bool(self.identity) != bool(self.faces):
+            raise I2IError(
+                f"--set identity is {self.identity:g} and faces is {self.faces!r}; the loss of identity needs both a "
+                "weight above 0 and the file of the face recognition network (model_ir_se50.pth)"
+            )
+
+
+class FaceLikeness:
+    """Compares faces; no part of a system, so that its network is neither trained nor saved with it."""
+
+    def __init__(self, network: ArcFace) -> None:
+        self.network = network
+
+    def __call__(self, faces: Tensor, others: Tensor) -> Tensor:
+        """Gives 1 minus the cosine of the embeddings of images `[N, 3, H, W]` in [-1, 1], a mean; others stay."""
+        network = self.network.to(faces.device)
+        with in_float32(faces):
+            with torch.no_grad():
+                wanted = network(others.float())
+            return 1 - (network(faces.float()) * wanted).sum(1).mean()
 
 
 class GPUNIT(System[Batch]):
@@ -81,10 +107,13 @@ class GPUNIT(System[Batch]):
         generator: Generator,
         discriminator: GPUNITDiscriminator,
         settings: GPUNITSettings,
+        *,
+        identity: FaceLikeness | None = None,
     ) -> None:
         super().__init__()
         self.content_encoder, self.style_encoder = content_encoder, style_encoder
         self.generator, self.discriminator, self.settings = generator, discriminator, settings
+        self.identity = identity
 
     @cached_property
     def vgg(self) -> FrozenNetwork:
@@ -144,6 +173,8 @@ class GPUNIT(System[Batch]):
         }
         if masks:
             losses["G_mask"] = settings.mask * torch.stack([mask.float().mean() for mask in masks]).sum()
+        if self.identity is not None:
+            losses["G_identity"] = settings.identity * self.identity(translated, batch.b)
         if settings.vgg:
             losses["G_VGG"] = settings.vgg * evenly_weighted_vgg_loss(self.vgg, reconstructed, batch.b)
         return losses
@@ -176,7 +207,7 @@ def build_gpunit(shape: Shape) -> GPUNIT:
     """Makes the networks for square crops, of a side that is a power of two.
 
     Raises:
-        I2IError: where the crops have another size, or the file of the content encoder cannot be used.
+        I2IError: where the crops have another size, or a file of weights cannot be used.
     """
     settings, side, width = cast(GPUNITSettings, shape.settings), shape.crop_size, shape.width
     if side < ContentEncoder.low or side & (side - 1):
@@ -191,7 +222,14 @@ def build_gpunit(shape: Shape) -> GPUNIT:
     for network in (style_encoder, generator, discriminator):
         initialise(network, "kaiming")
     add_spectral_norm(module for module in list(discriminator.modules()) if isinstance(module, nn.Conv2d))
-    return GPUNIT(_content_encoder(settings, width), style_encoder, generator, discriminator, settings)
+    return GPUNIT(
+        _content_encoder(settings, width),
+        style_encoder,
+        generator,
+        discriminator,
+        settings,
+        identity=FaceLikeness(face_network("pretrained", Path(settings.faces))) if settings.identity else None,
+    )
 
 
 def _content_encoder(settings: GPUNITSettings, width: int) -> ContentEncoder:

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from i2i_rt.bundle import Bundle
 from i2i_rt.cli import main
 from i2i_rt.errors import I2IError
+from i2i_rt.models.arcface import ArcFace, ArcFaceConfig
 from i2i_rt.models.gpunit_encoders import ContentEncoder, ContentEncoderConfig
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Shape
@@ -92,6 +93,27 @@ def test_picture_that_gives_the_style_is_mirrored_at_some_steps_for_both_phases_
 def test_generator_without_skips_has_no_mask_to_keep_small() -> None:
     assert "G_mask" in small().losses(drawn(), "generator", {})
     assert "G_mask" not in small(skip=False).losses(drawn(), "generator", {})
+
+
+def test_identity_is_of_the_face_that_gives_the_style_and_of_no_network_of_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = ArcFace(ArcFaceConfig(width=2, blocks=(1, 1), reduction=1, embedding=4)).eval()
+    monkeypatch.setattr("i2i_rt.systems.gpunit.face_network", lambda features, file: network)
+    system, batch = small(identity=2.0, faces="model_ir_se50.pth"), drawn()
+    translated, _ = system.translated(batch, system.networks)
+
+    loss = system.generator_losses(batch, batch.b)["G_identity"]
+
+    cosine = torch.cosine_similarity(network(translated), network(batch.b)).mean()
+    torch.testing.assert_close(loss, 2 * (1 - cosine))
+    assert loss.requires_grad and set(system.networks) == {*system.averaged(), "content_encoder", "discriminator"}
+
+
+@pytest.mark.parametrize("given", [{"identity": 1.0}, {"faces": "model_ir_se50.pth"}])
+def test_identity_needs_a_weight_and_a_file(given: dict[str, Any]) -> None:
+    with pytest.raises(I2IError, match="needs both a weight above 0 and the file"):
+        GPUNITSettings(**given)
 
 
 def test_every_convolution_of_the_discriminator_is_divided_by_its_norm() -> None:
