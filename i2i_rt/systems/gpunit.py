@@ -92,7 +92,8 @@ class FaceLikeness:
         with in_float32(faces):
             with torch.no_grad():
                 wanted = network(others.float())
-            return 1 - (network(faces.float()) * wanted).sum(1).mean()
+            cosines: Tensor = (network(faces.float()) * wanted).sum(1)
+            return 1 - cosines.mean()
 
 
 class GPUNIT(System[Batch]):

@@ -29,7 +29,7 @@ def evenly_weighted_vgg_loss(vgg: FrozenNetwork, images: Tensor, targets: Tensor
     Images are normalised as those of ImageNet were. Targets get no gradient.
     """
     pairs = zip(*_activations(vgg, _as_imagenet(images), _as_imagenet(targets)), strict=True)
-    return 0.3 * torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
+    return torch.stack([0.3 * (a - b).abs().mean() for a, b in pairs]).sum()
 
 
 def _as_imagenet(images: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import Normalize
 
 from i2i_rt.pretrained import FrozenNetwork, vgg16, vgg19
 from i2i_rt.systems.perceptual import (
     content_distance,
     directions,
+    evenly_weighted_vgg_loss,
     gram,
     squared_vgg_loss,
     style_distance,
@@ -95,3 +97,14 @@ def test_scale_of_a_channel_is_nothing_to_egscits_losses() -> None:
     picture = torch.rand(1, 3, 32, 32)
     for unit, other in zip(directions(vgg, picture), directions(scaled, picture), strict=False):
         torch.testing.assert_close(unit, other)
+
+
+def test_evenly_weighted_loss_is_of_images_normalised_as_those_of_imagenet() -> None:
+    vgg = vgg19("random")
+    images, targets = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    normalise = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+    found = evenly_weighted_vgg_loss(vgg, images, targets)
+
+    pairs = zip(*(vgg(normalise(x / 2 + 0.5)) for x in (images, targets)), strict=True)
+    torch.testing.assert_close(found, torch.stack([0.3 * (a - b).abs().mean() for a, b in pairs]).sum())
