@@ -34,7 +34,8 @@ def evenly_weighted_vgg_loss(vgg: FrozenNetwork, images: Tensor, targets: Tensor
 
 def _as_imagenet(images: Tensor) -> Tensor:
     mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], device=images.device)
-    return ((images.float() + 1) / 2 - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
+    normalised: Tensor = ((images.float() + 1) / 2 - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
+    return normalised
 
 
 def _activations(vgg: FrozenNetwork, images: Tensor, targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
