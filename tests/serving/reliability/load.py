@@ -86,10 +86,10 @@ def counted(answers: list[Answer]) -> str:
 
 
 def _full_queue(target: Target) -> Seen:
-    """Ten requests where two are worked on and three may wait."""
+    """Ten requests where two are worked on, three may wait, and the server may hold one more for each instance."""
     answers = burst(target, "slow-translate", 10)
     refused = [answer.seconds for answer in answers if answer.code != "OK" and "timeout" not in answer.words]
-    assert len(refused) >= 5 and max(refused) < OVERLOAD_S * BUSY_MACHINE, refused
+    assert len(refused) >= 3 and max(refused) < OVERLOAD_S * BUSY_MACHINE, refused
     note = f"{counted(answers)}; refused within {max(refused) * 1e3:.0f} ms"
     return Seen(frozenset(answer.code for answer in answers), note=note)
 
