@@ -29,7 +29,6 @@ from i2i_rt.training.data import open_sampler
 from i2i_rt.training.feeder import to_batch
 from i2i_rt.training.trainer import Trainer
 
-PICTURE = Path("docs/pictures/effects-cycada.png")
 SEEDS = (0, 1, 2)
 PICTURES, HELD_OUT = 400, 150
 SIZE = {"crop_size": SIDE, "load_size": SIDE}
@@ -203,7 +202,7 @@ METHOD = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = parsed(words, "cycada", __doc__, PICTURE, quick="a few steps of one seed")
+    arguments = parsed(words, "cycada", __doc__, quick="a few steps of one seed")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     game, camera = prepared(arguments.runs, quick=arguments.quick)

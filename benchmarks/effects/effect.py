@@ -87,9 +87,7 @@ def trained(folder: Path, system: str, data: Path, *, steps: int, **options: Any
     return trainer, outcome
 
 
-def parsed(
-    words: Sequence[str] | None, name: str, description: str | None, picture: Path, *, quick: str
-) -> argparse.Namespace:
+def parsed(words: Sequence[str] | None, name: str, description: str | None, *, quick: str) -> argparse.Namespace:
     """Reads the command line of an experiment: `output`, `runs`, `picture`, `threads` and `quick`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m i2i_rt.benchmarks.effects.{name}",
@@ -98,6 +96,7 @@ def parsed(
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help=f"folder for effects-{name}.json and .md")
     parser.add_argument("--runs", type=Path, default=Path(f"runs/effects-{name}"), help="folder of data and trainings")
+    picture = Path(f"docs/images/effects-{name}.png")
     parser.add_argument("--picture", type=Path, default=picture, help=f"(default: {picture})")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--quick", action="store_true", help=f"{quick}: whether it runs, no figures")

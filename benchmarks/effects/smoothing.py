@@ -25,7 +25,6 @@ from i2i_rt.metrics.lpips import Lpips, lpips
 from i2i_rt.metrics.styles import diversity, path_smoothness, smoothness
 from i2i_rt.stages.base import to_frames
 
-PICTURE = Path("docs/pictures/effects-smoothing.png")
 SEEDS = (0, 1, 2)
 STEPS, QUICK_STEPS = 3000, 2
 EPOCH_STEPS = 1000  # of 4 images
@@ -226,7 +225,7 @@ def grid(networks: Mapping[str, Mapping[str, nn.Module]], held: Tensor, rows: in
 
 
 def main(words: list[str] | None = None) -> int:
-    arguments = parsed(words, "smoothing", __doc__, PICTURE, quick="a few steps of one seed")
+    arguments = parsed(words, "smoothing", __doc__, quick="a few steps of one seed")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     data = arguments.runs / "data"

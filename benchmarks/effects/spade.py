@@ -30,7 +30,6 @@ from i2i_rt.stages.base import to_image
 from i2i_rt.stages.table import stages_of
 from i2i_rt.training.trainer import Trainer
 
-PICTURE = Path("docs/pictures/effects-spade.png")
 PICTURES, HELD_OUT = 800, 64
 BATCH, SEEDS = 4, (0, 1)
 EPOCHS = {"epochs": 3, "decay_epochs": 3}
@@ -231,7 +230,7 @@ METHOD = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = parsed(words, "spade", __doc__, PICTURE, quick="a few steps of one seed")
+    arguments = parsed(words, "spade", __doc__, quick="a few steps of one seed")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     data = prepared(arguments.runs / "data")

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -42,7 +41,6 @@ from i2i_rt.stages.base import to_frames
 from i2i_rt.systems.perceptual import style_features
 from i2i_rt.training.trainer import Trainer
 
-PICTURE = Path("docs/pictures/effects-swapping.png")
 PICTURES, JUDGED = 4000, 96
 STEPS, QUICK_STEPS = 18_000, 4
 WAY = (0.0, 0.25, 0.5, 0.75, 1.0)  # from a picture's own texture code to the other one's
@@ -197,7 +195,7 @@ METHOD = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = parsed(words, "swapping", __doc__, PICTURE, quick="a few steps")
+    arguments = parsed(words, "swapping", __doc__, quick="a few steps")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     write_pictures(arguments.runs / "data" / "train", 32 if arguments.quick else PICTURES, seed=0)
