@@ -1,7 +1,7 @@
 """`System`: the networks of a paper and its training step, cut into phases."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.spec import LabelInfo, StyleInfo
+from i2i_rt.systems import decay
 from i2i_rt.systems.settings import Settings
 
 Arrangement = Literal[
@@ -55,7 +56,8 @@ class Recipe:
 
     Attributes:
         data: what files the training set has, as `i2i_rt.training.data` tells.
-        epochs, decay_epochs: with the full learning rate, and those in which it falls linearly.
+        epochs, decay_epochs: with the full learning rate, and those in which it falls.
+        decay: how it does, as `i2i_rt.systems.decay` tells.
         decay_lead: epochs by which the decay runs ahead.
         decay_augmented: whether random crops go on while the learning rate falls.
         epoch_images: how many images an epoch has; None: as many as the set, or the larger of its sides.
@@ -75,6 +77,7 @@ class Recipe:
     load_size: int = 286
     crop_size: int = 256
     learning_rate: float = 2e-4
+    decay: Callable[[int, int], float] = decay.linear
     decay_lead: int = 0
     decay_augmented: bool = True
     epoch_images: int | None = None

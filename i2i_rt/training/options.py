@@ -1,5 +1,6 @@
 """What defines a training run: with the data and the machine it gives the same weights every time."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -67,10 +68,13 @@ class TrainingOptions:
         return cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
 
 
-def learning_rate_factor(epoch: int, *, epochs: int, decay_epochs: int, lead: int) -> float:
+def learning_rate_factor(
+    epoch: int, *, epochs: int, decay_epochs: int, lead: int, decay: Callable[[int, int], float]
+) -> float:
     """Gives what the learning rate is multiplied with in an epoch, counted from 0.
 
-    It is 1 for `epochs - lead` epochs and then falls in equal steps of `1 / (decay_epochs + 1)`. A `lead` of one is
-    what CycleGAN's and pix2pix's code does, whose last epoch has a rate of 0.
+    It is 1 for `epochs - lead` epochs and then falls as `decay` says. A `lead` of one is what CycleGAN's and pix2pix's
+    code does, whose last epoch has a rate of 0.
     """
-    return max(1 - max(0, epoch + 1 + lead - epochs) / (decay_epochs + 1), 0.0)
+    fallen = epoch + 1 + lead - epochs
+    return decay(fallen, decay_epochs) if fallen > 0 else 1.0

@@ -151,9 +151,13 @@ class Trainer:
 
     def learning_rate(self, epoch: int) -> float:
         """Gives the learning rate of an epoch, counted from 0, before the networks' own multiples."""
-        options = self.options
+        options, recipe = self.options, self.recipe
         return options.learning_rate * learning_rate_factor(
-            epoch, epochs=options.epochs, decay_epochs=options.decay_epochs, lead=self.recipe.decay_lead
+            epoch,
+            epochs=options.epochs,
+            decay_epochs=options.decay_epochs,
+            lead=recipe.decay_lead,
+            decay=recipe.decay,
         )
 
     def networks(self, *, averaged: bool = True) -> dict[str, nn.Module]:

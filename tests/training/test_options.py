@@ -25,7 +25,11 @@ def test_learning_rate_falls_as_in_the_papers_code(system: str, epoch: int, fact
     _, recipe = find(system)
 
     given = learning_rate_factor(
-        epoch - 1, epochs=recipe.epochs, decay_epochs=recipe.decay_epochs, lead=recipe.decay_lead
+        epoch - 1,
+        epochs=recipe.epochs,
+        decay_epochs=recipe.decay_epochs,
+        lead=recipe.decay_lead,
+        decay=recipe.decay,
     )
 
     assert given == pytest.approx(factor)
