@@ -23,6 +23,7 @@ INCEPTION_SIDE = 299  # of the images that Inception was trained on
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
+POOL4 = 23  # among VGG-16's layers
 COUNTER = "num_batches_tracked"
 
 
@@ -74,11 +75,29 @@ def vgg16(features: Features) -> FrozenNetwork:
     Those are what StEP and most Gram distances use; their activations are far larger than those of torchvision's own
     training, so a loss keeps its published weight.
     """
-    from torchvision.models import VGG16_Weights, vgg16
+    from torchvision.models import vgg16
+
+    return _caffe_vgg16(lambda: vgg16().features, (3, 8, 13, 20, 27), features)
+
+
+def vgg16_without_last_reduction(features: Features) -> FrozenNetwork:
+    """Gives the same network after the ReLU of conv5_3 with conv5 at an eighth of the sides: MUNIT leaves pool4 out."""
+    from torchvision.models import vgg16
+
+    def build() -> nn.Sequential:
+        layers: nn.Sequential = vgg16().features
+        layers[POOL4] = nn.Identity()
+        return layers
+
+    return _caffe_vgg16(build, (29,), features)
+
+
+def _caffe_vgg16(build: Callable[[], nn.Sequential], taps: Sequence[int], features: Features) -> FrozenNetwork:
+    from torchvision.models import VGG16_Weights
 
     return _frozen(
-        lambda: vgg16().features,
-        (3, 8, 13, 20, 27),
+        build,
+        taps,
         VGG16_Weights.IMAGENET1K_FEATURES.url,
         features,
         mean=CAFFE_MEAN,

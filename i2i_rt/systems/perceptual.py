@@ -38,6 +38,15 @@ def _as_imagenet(images: Tensor) -> Tensor:
     return normalised
 
 
+def normalised_vgg_loss(vgg: FrozenNetwork, images: Tensor, targets: Tensor) -> Tensor:
+    """Gives MUNIT's loss with `vgg16_without_last_reduction`: the mean squared difference after instance norm.
+
+    Without means and deviations, features tell what stands where rather than in which colours. Targets get no gradient.
+    """
+    ((made, wanted),) = zip(*_activations(vgg, images, targets), strict=True)
+    return (functional.instance_norm(made) - functional.instance_norm(wanted)).square().mean()
+
+
 def _activations(vgg: FrozenNetwork, images: Tensor, targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     with torch.no_grad():
         wanted = vgg(targets)

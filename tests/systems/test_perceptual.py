@@ -5,12 +5,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms import Normalize
 
-from i2i_rt.pretrained import FrozenNetwork, vgg16, vgg19
+from i2i_rt.pretrained import FrozenNetwork, vgg16, vgg16_without_last_reduction, vgg19
 from i2i_rt.systems.perceptual import (
     content_distance,
     directions,
     evenly_weighted_vgg_loss,
     gram,
+    normalised_vgg_loss,
     squared_vgg_loss,
     style_distance,
     style_features,
@@ -42,6 +43,27 @@ def test_steps_loss_squares_a_tenth_of_the_difference(caffe: FrozenNetwork, imag
     weights = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)
     expected = sum(w * (x - y).square().mean() / 100 for w, x, y in zip(weights, caffe(a), caffe(b), strict=True))
     assert squared_vgg_loss(caffe, a, b) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_munits_loss_forgets_mean_and_deviation_of_features(images: Tensor) -> None:
+    vgg = vgg16_without_last_reduction("random")
+    a, b = images[:1], images[1:]
+    ((made,), (wanted,)) = vgg(a), vgg(b)
+    assert made.shape == (1, 512, 4, 4)  # an eighth of the sides: the fourth pooling is left out
+
+    def normalised(x: Tensor) -> Tensor:
+        return (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+
+    expected = (normalised(made) - normalised(wanted)).square().mean()
+    assert normalised_vgg_loss(vgg, a, b) == pytest.approx(float(expected), rel=1e-4)
+    scaled = made * 3 + 5
+    assert normalised_vgg_loss(lambda x: [x], made, scaled) < 1e-4 * expected  # type: ignore[arg-type]
+
+
+def test_last_convolutions_without_the_pooling_have_the_same_weights(caffe: FrozenNetwork) -> None:
+    finer = vgg16_without_last_reduction("random")
+
+    assert torch.equal(finer.layers[26].weight, caffe.layers[26].weight)  # type: ignore[arg-type]
 
 
 def test_targets_get_no_gradient(images: Tensor) -> None:
