@@ -12,6 +12,7 @@ from i2i_rt.systems import (
     egscit,
     egscit_masks,
     gpunit,
+    munit,
     munit_paired,
     pix2pix,
     segmentation,
@@ -23,6 +24,7 @@ from i2i_rt.systems import (
     step_styles,
     swapping,
     tunit,
+    unit,
 )
 from i2i_rt.systems.base import Recipe, Shape, System
 
@@ -38,6 +40,8 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "step-mapper": (step_mapper.build_step_mapper, step_mapper.RECIPE),
     "bicyclegan": (bicyclegan.build_bicyclegan, bicyclegan.RECIPE),
     "munit-paired": (munit_paired.build_munit_paired, munit_paired.RECIPE),
+    "munit": (munit.build_munit, munit.RECIPE),
+    "unit": (unit.build_unit, unit.RECIPE),
     "starganv2": (starganv2.build_starganv2, starganv2.RECIPE),
     "smoothing": (starganv2.build_smoothing, starganv2.SMOOTHING_RECIPE),
     "cycada": (cycada.build_cycada, cycada.RECIPE),

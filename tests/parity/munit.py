@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2i_rt.checkpoint import read_nested, read_state
 from i2i_rt.importers import munit, unit
 from i2i_rt.importers.base import Options, groups_of, load_weights
 from i2i_rt.models.munit import ScalesDiscriminator, read_official_discriminator
 from i2i_rt.preprocessing import to_unit_range
-from tests.parity.case import Answer, UnsupportedCase, write_checkpoint
+from i2i_rt.systems.base import Batch
+from i2i_rt.systems.munit import Munit, MunitSettings
+from tests.parity.case import Answer, UnsupportedCase, nested, write_checkpoint
 
 
 def find(case: Mapping[str, Any]) -> Answer | None:
@@ -23,6 +25,8 @@ def find(case: Mapping[str, Any]) -> Answer | None:
     network, config = case["network"], case["config"]
     if network.startswith("preprocessing"):
         return answer_preprocessing
+    if "loss" in network:
+        return answer_losses
     if config.get("pad_type", "reflect") != "reflect" or config.get("norm", "none") != "none":
         return None
     if network == "multi-scale discriminator" and config.get("activ", "lrelu") == "lrelu":
@@ -111,6 +115,79 @@ def answer_discriminator(
     network = ScalesDiscriminator(config)
     load_weights(network, weights, "the discriminator")
     return _wanted({f"logits_{scale}": logits for scale, logits in enumerate(network(inputs["image"]))}, wanted)
+
+
+class GivenStyles(Munit):
+    """Takes the styles of a case in place of drawn ones."""
+
+    styles: list[Tensor]
+
+    def drawn(self, images: Tensor) -> Tensor:
+        return self.styles.pop(0).flatten(1)
+
+
+# our losses without the domain: what the case calls them, and the weight in its config
+LOSSES = {
+    "reconstruction": ("gen_recon_x", "recon_x_w"),
+    "style": ("gen_recon_s", "recon_s_w"),
+    "content": ("gen_recon_c", "recon_c_w"),
+    "cycle": ("gen_cycrecon_x", "recon_x_cyc_w"),
+    "G_GAN": ("gen_adv", "gan_w"),
+    "D": ("dis", "gan_w"),
+}
+
+
+def answer_losses(
+    case: Mapping[str, Any], state: dict[str, Tensor], inputs: dict[str, Tensor], wanted: set[str]
+) -> dict[str, Any]:
+    """Gives the losses of a step without their weights, the generators' total, and gradients."""
+    config = case["config"]
+    networks: dict[str, nn.Module] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name}_00000001.pt" for name in ("gen", "dis")}
+        for name, part in nested(state).items():
+            torch.save(part, files[name])
+        judges = groups_of(read_nested(files["dis"]), ("a", "b"), "dis_00000001.pt")
+        for side, parts in munit.read_domains("munit", [files["gen"]]).items():
+            networks[f"content_encoder_{side}"] = munit.read_content_encoder(parts, side)
+            networks[f"style_encoder_{side}"] = munit.read_style_encoder(parts, side)
+            networks[f"decoder_{side}"] = munit.read_decoder(parts, side)
+            judge, weights = read_official_discriminator(judges[side])
+            networks[f"discriminator_{side}"] = ScalesDiscriminator(judge)
+            load_weights(networks[f"discriminator_{side}"], weights, "the discriminator")
+    settings = MunitSettings(
+        gan=config["gan_w"],
+        reconstruction=config["recon_x_w"],
+        style=config["recon_s_w"],
+        content=config["recon_c_w"],
+        cycle=config["recon_x_cyc_w"],
+        vgg=config["vgg_w"],
+    )
+    system = GivenStyles(networks, settings, inputs["image_a"].shape[2])
+    results: dict[str, Tensor] = {}
+    for phase in system.phases:
+        system.styles = [inputs[f"{phase[0]}_style_{side}"] for side in ("a", "b")]
+        system.zero_grad()
+        with torch.enable_grad():
+            losses = system(Batch(inputs["image_a"], inputs["image_b"]), phase, {})
+            total = losses.pop("total")
+            total.backward()
+        results[f"{phase[:3]}_total"] = total.detach()
+        for name, loss in losses.items():
+            kind, _, side = name.rpartition("_")
+            called, weight = LOSSES[kind]
+            results[f"{called}_{side}"] = loss / config[weight]
+        if phase == "discriminator":
+            results["gradient_dis_a_first_conv"] = _gradient(system, "discriminator_a.scales.0.0.weight")
+    results["gradient_gen_a_style_out"] = _gradient(system, "style_encoder_a.last.weight")
+    results["gradient_gen_b_mlp_first"] = _gradient(system, "decoder_b.perceptron.0.weight")
+    return _wanted({name: value.reshape(value.shape or (1,)) for name, value in results.items()}, wanted)
+
+
+def _gradient(system: nn.Module, name: str) -> Tensor:
+    gradient = system.get_parameter(name).grad
+    assert gradient is not None
+    return gradient.clone()
 
 
 def answer_preprocessing(

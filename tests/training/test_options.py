@@ -19,6 +19,9 @@ from i2i_rt.training.options import learning_rate_factor
         pytest.param("cyclegan", 200, 0.0, id="cyclegan-last"),
         pytest.param("pix2pix", 200, 0.0, id="pix2pix-last"),
         pytest.param("sincut", 16, 1 / 9, id="sincut-last"),
+        pytest.param("munit", 1, 1.0, id="munit-first-hundred-thousand"),
+        pytest.param("munit", 2, 1 / 2, id="munit-second-hundred-thousand"),
+        pytest.param("unit", 10, 1 / 512, id="unit-last"),
     ],
 )
 def test_learning_rate_falls_as_in_the_papers_code(system: str, epoch: int, factor: float) -> None:

@@ -66,6 +66,7 @@ STARGAN = {"max_width": "8", "style_dim": "6", "latent_dim": "5", "mapping_width
 SWAPPING = {"reductions": "2", "texture_channels": "8", "max_width": "8", "patch_size": "8", "patch_width": "4"}
 SWAPPING |= {"patch_hidden": "8", "crops": "2"}
 EGSCIT = {"reductions": "1", "layers": "2"}
+TWO_DOMAINS = {"judge_layers": "2", "judge_scales": "2", "cycle": "10"}
 # the folder of the data, and the options that are not everybody's
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan": ("photos", RESNET | {"batch": 4, "accumulate": 2}),
@@ -100,6 +101,8 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
         "photos",
         RESNET | {"settings": EGSCIT | {"content": "0", "style": "0"}, "start": "egscit-masks"},
     ),
+    "munit": ("photos", {"blocks": 1, "discriminator_width": 4, "settings": TWO_DOMAINS}),
+    "unit": ("photos", {"blocks": 1, "discriminator_width": 4, "settings": TWO_DOMAINS | {"vgg": "0"}}),
     "swapping": ("domains", {"batch": 4, "discriminator_width": 4, "learning_rate": 1e-2, "settings": SWAPPING}),
 }
 
