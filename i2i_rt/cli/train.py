@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=int, help="epochs with the full learning rate (default: the paper's)")
-    training.add_argument("--decay-epochs", type=int, help="epochs in which it falls to zero (default: the paper's)")
+    training.add_argument("--decay-epochs", type=int, help="epochs in which it falls (default: the paper's)")
     training.add_argument("--steps", type=int, help="end after so many steps, although epochs are left")
     training.add_argument("--batch", type=int, help="images a step, of all processes together (default: the paper's)")
     training.add_argument(
