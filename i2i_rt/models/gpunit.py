@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from i2i_rt.errors import I2IError
 from i2i_rt.kernels import norm_act
+from i2i_rt.models.gpunit_encoders import check_reductions, widths_of
 from i2i_rt.models.norm import After
 
-LEVELS = 6  # from 1/32 of the size to the full one
-SKIPPED = (1, 2)  # the levels with a skip connection: 1/16 and 1/8 of the size
+SKIPPED = (1, 2)  # the levels with a skip connection: twice and four times the content's size
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,12 @@ class GeneratorConfig:
     width: int = 64  # channels at the full resolution; 8 times as many at the lowest ones
     style_dim: int = 256
     skip: bool = True  # False: only the content and the style are used, no features of the encoder
+    reductions: int = 5  # how often the content encoder halves the size
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.style_dim < 1:
             raise I2IError(f"width is {self.width} and style_dim is {self.style_dim}; both must be at least 1")
+        check_reductions(self.reductions)
 
 
 class StyledNorm(nn.Module):
@@ -91,13 +93,16 @@ class DynamicSkip(nn.Module):
 
 
 class Generator(nn.Module):
-    """Content `[N, 1, h, w]`, features of the content encoder and style codes to images `[N, 3, 32 h, 32 w]`."""
+    """Content `[N, 1, h, w]`, features of the content encoder and style codes to images `[N, 3, 32 h, 32 w]`.
+
+    With fewer reductions than five, there are fewer levels between the content's size and the image's.
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
         width, style_dim = config.width, config.style_dim
-        channels = (1, 8 * width, 8 * width, 4 * width, 2 * width, width, width)
+        channels = (1, *reversed(widths_of(width, config.reductions)), width)
         self.blocks = nn.ModuleList(StyledBlock(style_dim, before, after) for before, after in pairwise(channels))
         self.second_block = StyledBlock(style_dim, channels[1], channels[1])  # of the lowest level
         # every level has its own image, of which the training looks at the last one only
@@ -109,16 +114,17 @@ class Generator(nn.Module):
         )
 
     def forward(self, content: Tensor, features: Sequence[Tensor], style: Tensor) -> Tensor:
-        """Gives the images in [-1, 1]; `features` are the encoder's at 1/16 and 1/8 of their size.
+        """Gives the images in [-1, 1]; `features` are the encoder's of twice and four times the content's size.
 
         Where none are given, the skip connections take nothing: all their masks are 0.
         """
         return self.decode(content, features, style)[0]
 
     def decode(
-        self, content: Tensor, features: Sequence[Tensor], style: Tensor, level: int = LEVELS - 1
+        self, content: Tensor, features: Sequence[Tensor], style: Tensor, level: int | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Gives the image of a level, 0 being the lowest at the size of the content, and the masks below it."""
+        """Gives the image of a level, or the last one's, and the masks below it; level 0 has the content's size."""
+        level = len(self.blocks) - 1 if level is None else level
         style = style.to(content.dtype)
         state, masks = content, []
         x = self.second_block(self.blocks[0](content, style), style)

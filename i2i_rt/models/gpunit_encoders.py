@@ -20,41 +20,52 @@ class ContentEncoderConfig:
 
     in_channels: int = 3
     width: int = 64  # channels at the full resolution; 2, 4, 8 and 8 times as many after the reductions
+    reductions: int = 5  # how often the size is halved
 
     def __post_init__(self) -> None:
         if self.in_channels < 1 or self.width < 1:
             raise I2IError(f"in_channels is {self.in_channels} and width is {self.width}; both must be at least 1")
+        check_reductions(self.reductions)
+
+
+def check_reductions(reductions: int) -> None:
+    """Raises `I2IError` where there would be no features of twice and four times the content's size."""
+    if reductions < 3:
+        raise I2IError(f"reductions is {reductions}; GP-UNIT halves the size 3 times or more")
+
+
+def widths_of(width: int, reductions: int) -> list[int]:
+    """Gives the channels at 1/2, 1/4, … of the size."""
+    return [width * min(2**level, 8) for level in range(reductions)]
 
 
 class ContentEncoder(nn.Module):
     """Images `[N, 3, H, W]` in [-1, 1] to one channel of content at 1/32 of the size (section 3.1).
 
     Six layers of two 3x3 convolutions on reflected edges, each with instance norm and leaky ReLU; the second one of
-    layers 1 to 5 halves the size. Trained by distillation on images of 256x256, with 8x8 content.
+    all but the last halves the size. Trained by distillation on images of 256x256, with 8x8 content. With fewer
+    reductions there are fewer layers.
     """
-
-    multiple = 32
-    low = 64  # content of 2x2: reflected edges need two pixels
 
     def __init__(self, config: ContentEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.width
-        outer = (config.in_channels, width, 2 * width, 4 * width, 8 * width, 8 * width)
-        inner = (width, width, 2 * width, 4 * width, 8 * width, 8 * width)
-        after = (width, 2 * width, 4 * width, 8 * width, 8 * width, 1)
+        self.multiple = 2**config.reductions
+        self.low = 2 * self.multiple  # content of 2x2: reflected edges need two pixels
+        widths = widths_of(config.width, config.reductions)
+        inner, after = (config.width, *widths), (*widths, 1)
         self.layers = nn.ModuleList(
-            Chain(*_normalised(a, b, 1), *_normalised(b, c, 1 if index == 5 else 2))
-            for index, (a, b, c) in enumerate(zip(outer, inner, after, strict=True))
+            Chain(*_normalised(a, b, 1), *_normalised(b, c, 1 if index == config.reductions else 2))
+            for index, (a, b, c) in enumerate(zip((config.in_channels, *widths), inner, after, strict=True))
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gives the content and the two features that the generator's skip connections take, at 1/16 and 1/8."""
-        content, _, sixteenth, eighth, _, _ = self.features(image)
-        return content, sixteenth, eighth
+        """Gives the content and the features of twice and four times its size, which the skip connections take."""
+        content, _, coarse, fine, *_ = self.features(image)
+        return content, coarse, fine
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """Gives the outputs of all layers, the last one first: content, then 1/32, 1/16, 1/8, 1/4, 1/2 of the size."""
+        """Gives the outputs of all layers, the last one first: of the content's size twice, then ever larger."""
         found: list[Tensor] = []
         for layer in self.layers:
             image = layer(image)
@@ -101,7 +112,7 @@ class StyleEncoder(nn.Module):
     """Images `[N, 3, H, W]` in [-1, 1] to style codes `[N, style_dim]`, which are never negative (section 3.2)."""
 
     multiple = 32
-    low = 64
+    low = 32  # the last convolution sees 2x2 pixels: reflected edges need two
 
     def __init__(self, config: StyleEncoderConfig) -> None:
         super().__init__()

@@ -15,7 +15,13 @@ from torch.nn import functional
 
 from i2i_rt.errors import I2IError
 from i2i_rt.models.gpunit import StyledNorm
-from i2i_rt.models.gpunit_encoders import ContentEncoder, ContentEncoderConfig, read_official_content_encoder
+from i2i_rt.models.gpunit_encoders import (
+    ContentEncoder,
+    ContentEncoderConfig,
+    check_reductions,
+    read_official_content_encoder,
+    widths_of,
+)
 from i2i_rt.models.norm import InstanceNorm
 from i2i_rt.models.spectral import fold_spectral_norm
 
@@ -27,18 +33,29 @@ class PriorDistillationConfig:
     width: int = 64  # channels at the full resolution; 8 times as many at the lowest ones
     classes: int = 292
     embedding: int = 128  # values of a class
+    reductions: int = 5  # how often the content encoder halves the size
+    content_size: int = 8  # pixels of each side of the content
 
     def __post_init__(self) -> None:
         if min(self.width, self.classes, self.embedding) < 1:
             raise I2IError("width, classes and embedding of a prior distillation must be at least 1")
+        check_reductions(self.reductions)
+        if self.content_size < 4:
+            raise I2IError(
+                f"the content has {self.content_size} pixels a side, and a prior distillation needs 4: halve larger "
+                "images, or halve them less often"
+            )
 
 
 class LevelStyles(nn.Module):
-    """Images to the mean and the standard deviation of the feature of each of six levels, `[N, C, 1, 1]` each."""
+    """Images to the mean and the standard deviation of the feature of each of six levels, `[N, C, 1, 1]` each.
 
-    def __init__(self, width: int) -> None:
+    The levels begin at 1/2 of the size, and there is one more than reductions. The decoder uses half of them.
+    """
+
+    def __init__(self, width: int, reductions: int) -> None:
         super().__init__()
-        channels = (3, width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width)
+        channels = (3, *widths_of(width, reductions + 1))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, 2, 1, padding_mode="reflect") for before, after in pairwise(channels)
         )
@@ -59,13 +76,14 @@ class Decoder(nn.Module):
     in the content.
     """
 
-    def __init__(self, width: int, embedding: int) -> None:
+    def __init__(self, width: int, embedding: int, reductions: int) -> None:
         super().__init__()
-        self.lift, self.lift_norm = nn.Conv2d(1, 8 * width, 1), InstanceNorm(8 * width)
-        self.classed = nn.ModuleList(_reflected(8 * width, 8 * width) for _ in range(5))
-        self.class_norms = nn.ModuleList(StyledNorm(embedding, 8 * width) for _ in range(5))
-        self.to_shape = _reflected(8 * width, 3)
-        channels = (8 * width, 4 * width, 2 * width, width)
+        *finer, _, widest = widths_of(width, reductions)
+        self.lift, self.lift_norm = nn.Conv2d(1, widest, 1), InstanceNorm(widest)
+        self.classed = nn.ModuleList(_reflected(widest, widest) for _ in range(5))
+        self.class_norms = nn.ModuleList(StyledNorm(embedding, widest) for _ in range(5))
+        self.to_shape = _reflected(widest, 3)
+        channels = (widest, *reversed(finer))
         self.styled = nn.ModuleList(_reflected(before, after) for before, after in pairwise(channels))
         self.style_norms = nn.ModuleList(InstanceNorm(after) for after in channels[1:])
         self.to_image = _reflected(width, 3)
@@ -74,28 +92,36 @@ class Decoder(nn.Module):
         self, content: Tensor, embedded: Tensor, styles: Sequence[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
         """Gives the image `[N, 3, 32 h, 32 w]` and the shape `[N, 3, 2 h, 2 w]`, both in [-1, 1]."""
+        x, shape = self.shaped(content, embedded)
+        used = reversed(styles[: len(self.styled)])
+        # the finest style belongs to the widest image, so they are taken from the coarsest one down to the first
+        for convolution, norm, (mean, deviation) in zip(self.styled, self.style_norms, used, strict=True):
+            x = functional.relu(norm(convolution(_twice(x))) * deviation + mean)
+        return torch.tanh(self.to_image(_twice(x))), shape
+
+    def shaped(self, content: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives the features that the image goes on from, and the shape."""
         x = self.lift_norm(self.lift(content), slope=0.2)
         for index, (convolution, norm) in enumerate(zip(self.classed, self.class_norms, strict=True)):
             if index == 4:
                 x = _twice(x)
             x = norm(convolution(x), embedded, slope=0.0)
-        shape = torch.tanh(self.to_shape(x))
-        # the finest style belongs to the widest image, so they are taken from the third one down to the first
-        for convolution, norm, (mean, deviation) in zip(self.styled, self.style_norms, styles[2::-1], strict=True):
-            x = functional.relu(norm(convolution(_twice(x))) * deviation + mean)
-        return torch.tanh(self.to_image(_twice(x))), shape
+        return x, torch.tanh(self.to_shape(x))
 
 
 class ContentClassifier(nn.Module):
-    """Content `[N, 1, 8, 8]` to the logits of its class, which the training makes useless by reversing the gradient."""
+    """Content `[N, 1, 8, 8]`, or of another size, to logits of its class.
 
-    def __init__(self, classes: int) -> None:
+    The training makes them useless by reversing the gradient.
+    """
+
+    def __init__(self, classes: int, content_size: int) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
             [
                 nn.Conv2d(1, 32, 3, 2, 1, padding_mode="reflect"),
                 _reflected(32, 64),
-                nn.Conv2d(64, classes, 4),
+                nn.Conv2d(64, classes, (content_size + 1) // 2),
             ]
         )
         self.linear = nn.Linear(classes, classes)
@@ -108,21 +134,21 @@ class ContentClassifier(nn.Module):
 
 
 class PriorDistillation(nn.Module):
-    """The four networks; `forward` decodes images `[N, 3, 256, 256]` of the classes `labels` `[N]`."""
+    """The five networks; `forward` decodes images `[N, 3, 256, 256]` of the classes `labels` `[N]`."""
 
     def __init__(self, config: PriorDistillationConfig) -> None:
         super().__init__()
         self.config = config
-        self.content_encoder = ContentEncoder(ContentEncoderConfig(width=config.width))
-        self.style_encoder = LevelStyles(config.width)
+        self.content_encoder = ContentEncoder(ContentEncoderConfig(width=config.width, reductions=config.reductions))
+        self.level_styles = LevelStyles(config.width, config.reductions)
         self.embedding = nn.Embedding(config.classes, config.embedding)
-        self.decoder = Decoder(config.width, config.embedding)
-        self.classifier = ContentClassifier(config.classes)
+        self.decoder = Decoder(config.width, config.embedding, config.reductions)
+        self.classifier = ContentClassifier(config.classes, config.content_size)
 
     def forward(self, image: Tensor, labels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Gives the image again and its shape; a fifth of `noise` `[N, 1, 8, 8]` is added to the content."""
         content = self.content_encoder(image)[0] + 0.2 * noise
-        decoded: tuple[Tensor, Tensor] = self.decoder(content, self.embedding(labels), self.style_encoder(image))
+        decoded: tuple[Tensor, Tensor] = self.decoder(content, self.embedding(labels), self.level_styles(image))
         return decoded
 
 
@@ -153,7 +179,7 @@ def read_official(state: Mapping[str, Tensor]) -> tuple[PriorDistillationConfig,
         "C.layer3": "classifier.convolutions.2",
         "C.fc3": "classifier.linear",
         "embed": "embedding",
-        **{f"styleE.layer{level + 1}": f"style_encoder.convolutions.{level}" for level in range(6)},
+        **{f"styleE.layer{level + 1}": f"level_styles.convolutions.{level}" for level in range(6)},
     }
     content = {key.removeprefix("contentE."): state[key] for key in state if key.startswith("contentE.")}
     content_config, content_weights = read_official_content_encoder(content)

@@ -30,6 +30,11 @@ def add_spectral_norm(layers: Iterable[nn.Module]) -> None:
         spectral_norm(layer)
 
 
+def convolutions(network: nn.Module) -> list[nn.Module]:
+    """Gives all convolutions of a network: what papers that say no more divide."""
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
 def without_spectral_norm(network: nn.Module) -> nn.Module:
     """Gives a copy of a network, rebuilt from its `config`, with the divided weights: what it is in evaluation mode."""
     weights = {}

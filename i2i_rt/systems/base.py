@@ -14,7 +14,7 @@ from i2i_rt.systems import decay
 from i2i_rt.systems.settings import Settings
 
 Arrangement = Literal[
-    "unpaired", "paired", "single", "labelled", "domains", "views", "triplets", "adaptation", "pictures"
+    "unpaired", "paired", "single", "labelled", "domains", "views", "triplets", "adaptation", "pictures", "linked"
 ]
 
 
@@ -146,6 +146,21 @@ class Triplets(NamedTuple):
     anchor: Tensor
     positive: Tensor
     negative: Tensor
+
+
+class LinkedBatch(NamedTuple):
+    """Pairs of linked pictures, which have their content in common, with shapes and classes.
+
+    Images and shapes are `[N, 3, H, W]` in [-1, 1]; a shape shows where the object is. Domains `[N]` int64 count the
+    classes. A picture that is linked to no other one is its own partner.
+    """
+
+    image: Tensor
+    shape: Tensor
+    domain: Tensor
+    other: Tensor
+    other_shape: Tensor
+    other_domain: Tensor
 
 
 class AdaptationBatch(NamedTuple):

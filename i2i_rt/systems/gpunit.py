@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,15 @@ from i2i_rt.metrics.faces import face_network
 from i2i_rt.models.arcface import ArcFace
 from i2i_rt.models.gpunit import Generator, GeneratorConfig
 from i2i_rt.models.gpunit_discriminator import GPUNITDiscriminator, GPUNITDiscriminatorConfig
-from i2i_rt.models.gpunit_encoders import ContentEncoder, ContentEncoderConfig, StyleEncoder, StyleEncoderConfig
+from i2i_rt.models.gpunit_encoders import (
+    ContentEncoder,
+    ContentEncoderConfig,
+    StyleEncoder,
+    StyleEncoderConfig,
+    check_reductions,
+)
 from i2i_rt.models.initialise import initialise
-from i2i_rt.models.spectral import add_spectral_norm
+from i2i_rt.models.spectral import add_spectral_norm, convolutions, without_spectral_norm
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.pretrained import Features, FrozenNetwork, vgg19
 from i2i_rt.spec import StyleInfo
@@ -36,7 +42,10 @@ class GPUNITSettings(Settings):
     """Where the content encoder is, sizes beside those of `Shape`, and weights of the losses; defaults are the paper's.
 
     Attributes:
-        content_encoder: a file with it, such as the official content_encoder.pt; without one, it is a run's (--from).
+        content_encoder: a file with it, such as the official content_encoder.pt; without one, it is that of a run of
+            gpunit-prior (--from).
+        scratch: whether it begins with weights that are drawn and is trained along: the baseline of figure 7.
+        reductions: how often the content encoder halves the size; official files have 5.
         skip: whether the generator has dynamic skip connections.
         style_dim, bottleneck: numbers of a style, and of the layer before it.
         max_width: where the discriminator's channels are no longer doubled.
@@ -52,6 +61,8 @@ class GPUNITSettings(Settings):
     """
 
     content_encoder: str = ""
+    scratch: bool = False
+    reductions: int = 5
     skip: bool = True
     style_dim: int = 256
     bottleneck: int = 64
@@ -73,6 +84,9 @@ class GPUNITSettings(Settings):
         for name in ("content", "style", "mask", "reconstruction", "vgg", "penalty", "identity"):
             if not getattr(self, name) >= 0:
                 raise I2IError(f"--set {name} is {getattr(self, name):g}; it must not be negative")
+        check_reductions(self.reductions)
+        if self.scratch and self.content_encoder:
+            raise I2IError("--set scratch=true and content_encoder exclude each other")
         if bool(self.identity) != bool(self.faces):
             raise I2IError(
                 f"--set identity is {self.identity:g} and faces is {self.faces!r}; the loss of identity needs both a "
@@ -120,17 +134,25 @@ class GPUNIT(System[Batch]):
     def vgg(self) -> FrozenNetwork:
         return vgg19(self.settings.features)
 
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if not self.settings.scratch:
+            self.content_encoder.eval()  # its estimates of norms stay, too
+        return self
+
     def trained_in(self, phase: str) -> tuple[str, ...]:
-        return ("discriminator",) if phase == "discriminator" else ("generator", "style_encoder")
+        if phase == "discriminator":
+            return ("discriminator",)
+        return ("generator", "style_encoder", "content_encoder")[: 3 if self.settings.scratch else 2]
 
     def needs_gradient(self, name: str, phase: str) -> bool:
         return name in self.trained_in(phase)  # no graph goes from one phase to another
 
     def given(self) -> tuple[str, ...]:
-        return () if self.settings.content_encoder else ("content_encoder",)
+        return () if self.settings.content_encoder or self.settings.scratch else ("content_encoder",)
 
     def averaged(self) -> tuple[str, ...]:
-        return "generator", "style_encoder"
+        return self.trained_in("generator")
 
     def losses(self, batch: Batch, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         if "reference" not in kept:
@@ -156,9 +178,9 @@ class GPUNIT(System[Batch]):
     def generator_losses(self, batch: Batch, reference: Tensor) -> dict[str, Tensor]:
         """Gives the losses of equations 3 to 6, and the reconstruction."""
         settings = self.settings
+        content, *features = self.content_encoder(batch.a)
+        own_content, *own_features = self.content_encoder(batch.b)
         with torch.no_grad():
-            content, *features = self.content_encoder(batch.a)
-            own_content, *own_features = self.content_encoder(batch.b)
             _, wanted = self.discriminator.judged(batch.b)
         style = self.style_encoder(reference)
         translated, masks = self.generator.decode(content, features, style)
@@ -181,7 +203,8 @@ class GPUNIT(System[Batch]):
         return losses
 
     def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
-        kept = {name: networks[name] for name in ("content_encoder", "style_encoder", "generator")}
+        kept = {name: networks[name] for name in ("style_encoder", "generator")}
+        kept["content_encoder"] = without_spectral_norm(networks["content_encoder"])
         side = self.discriminator.config.image_size
         preprocessing = Preprocessing("resize", side, side, resample="corners")
         return {"bundle": Product(kept, None, preprocessing, StyleInfo("fitted"))}
@@ -211,20 +234,21 @@ def build_gpunit(shape: Shape) -> GPUNIT:
         I2IError: where the crops have another size, or a file of weights cannot be used.
     """
     settings, side, width = cast(GPUNITSettings, shape.settings), shape.crop_size, shape.width
-    if side < ContentEncoder.low or side & (side - 1):
-        raise I2IError(f"--crop-size is {side}; GP-UNIT takes a power of two, at least {ContentEncoder.low}")
+    content_encoder = _content_encoder(settings, width)
+    if side < content_encoder.low or side & (side - 1):
+        raise I2IError(f"--crop-size is {side}; GP-UNIT takes a power of two, here at least {content_encoder.low}")
     style_encoder = StyleEncoder(
         StyleEncoderConfig(width=width, bottleneck=settings.bottleneck, style_dim=settings.style_dim)
     )
-    generator = Generator(GeneratorConfig(width, settings.style_dim, settings.skip))
+    generator = Generator(GeneratorConfig(width, settings.style_dim, settings.skip, settings.reductions))
     discriminator = GPUNITDiscriminator(
         GPUNITDiscriminatorConfig(shape.discriminator_width, settings.max_width, side, settings.style_layer)
     )
     for network in (style_encoder, generator, discriminator):
         initialise(network, "kaiming")
-    add_spectral_norm(module for module in list(discriminator.modules()) if isinstance(module, nn.Conv2d))
+    add_spectral_norm(convolutions(discriminator))
     return GPUNIT(
-        _content_encoder(settings, width),
+        content_encoder,
         style_encoder,
         generator,
         discriminator,
@@ -235,8 +259,15 @@ def build_gpunit(shape: Shape) -> GPUNIT:
 
 def _content_encoder(settings: GPUNITSettings, width: int) -> ContentEncoder:
     if not settings.content_encoder:
-        return ContentEncoder(ContentEncoderConfig(width=width))
+        network = ContentEncoder(ContentEncoderConfig(width=width, reductions=settings.reductions))
+        add_spectral_norm(convolutions(network))  # a prior distillation has it
+        return network
     network = read_content_encoder(Path(settings.content_encoder))
+    if network.config.reductions != settings.reductions:
+        raise I2IError(
+            f"--set reductions={settings.reductions}, but the content encoder of {settings.content_encoder} has "
+            f"{network.config.reductions}"
+        )
     if settings.skip and network.config.width != width:
         raise I2IError(
             f"--width is {width}, but the content encoder of {settings.content_encoder} has width "

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal, TypedDict
 
 from i2i_rt.systems.base import Arrangement, Recipe
-from i2i_rt.training import adaptation, domains, labelled, pictures, views
+from i2i_rt.training import adaptation, domains, labelled, linked, pictures, views
 from i2i_rt.training.crops import Cropping
 from i2i_rt.training.folders import find_held_out, find_images, open_files
 from i2i_rt.training.options import TrainingOptions
@@ -126,6 +126,17 @@ def _pictures(options: TrainingOptions, recipe: Recipe) -> Sampler:
     )
 
 
+def _linked(options: TrainingOptions, recipe: Recipe) -> Sampler:
+    files = open_files(options.data)
+    found = linked.find_linked(files)
+    return linked.LinkedSampler(
+        found,
+        cropping_of(options),
+        **_sizes(options, recipe),
+        held=linked.find_held_out(files, found.domains),
+    )
+
+
 SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "unpaired": _unpaired,
     "paired": _paired,
@@ -136,6 +147,7 @@ SAMPLERS: dict[Arrangement, Callable[[TrainingOptions, Recipe], Sampler]] = {
     "views": _views,
     "adaptation": _adaptation,
     "pictures": _pictures,
+    "linked": _linked,
 }
 
 # what a folder holds, for who makes one
@@ -150,4 +162,6 @@ LAYOUTS: dict[Arrangement, str] = {
     "triplets": "trainA/ and trainB/ or train/, as pairs; of B, triplets.npz, which 'i2i-rt triplets' makes",
     "views": "train/ with pictures, or with a folder for each domain; held out: val/ or test/ likewise",
     "pictures": "train/ with pictures, in folders or not; held out: val/ or test/",
+    "linked": "train/<code>/<class>.png: what a generator draws of each class from one latent code, and train_shape/ "
+    "with equal names: where the object is; held out: val/ and val_shape/ or test…",
 }

@@ -28,6 +28,7 @@ PARTS = {
     "label": "_label",
     "inst": "_inst",
     "target": "_target",
+    "shape": "_shape",
 }
 FOLDERS = {split + suffix: (split, part) for split in SPLITS for part, suffix in PARTS.items()}
 PATTERN = re.compile(r"\{([^{}]*)\}")

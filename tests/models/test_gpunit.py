@@ -102,7 +102,7 @@ def test_shape_of_the_prior_sees_no_style() -> None:
     with torch.no_grad():
         decoded, shape = network(image, labels, noise)
         content = network.content_encoder(image)[0]
-        styles = network.style_encoder(image.flip(0))
+        styles = network.level_styles(image.flip(0))
         other, same = network.decoder(content, network.embedding(labels), styles)
         logits = network.classifier(content)
     assert decoded.shape == image.shape and shape.shape == (2, 3, 16, 16) and logits.shape == (2, 3)

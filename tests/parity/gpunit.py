@@ -124,9 +124,9 @@ def answer_prior(
     encoded = network.content_encoder(image)[0]
     results = {"content": encoded, "class_logits": network.classifier(encoded)}
     results["image"], results["shape"] = network(image, label, noise)
-    styles = network.style_encoder(image)
+    styles = network.level_styles(image)
     swapped = (encoded + 0.2 * noise).flip(0)
-    results["shape_swapped"] = network.decoder(swapped, network.embedding(label), styles)[1]
+    results["shape_swapped"] = network.decoder.shaped(swapped, network.embedding(label))[1]
     for level, (mean, deviation) in enumerate(styles):
         results |= {f"style_{level}_mean": mean, f"style_{level}_std": deviation}
     return _wanted(results, wanted)

@@ -1,5 +1,6 @@
 """Tiny training sets of drawn pictures."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,18 @@ def draw_labelled(data: Path, split: str, count: int, *, instances: bool) -> Non
         Image.fromarray(labels.astype(np.uint8)).save(data / f"{split}_label" / f"{number}.png")
         if instances:
             Image.fromarray((levels * 10).astype(np.uint16)).save(data / f"{split}_inst" / f"{number}.png")
+
+
+def draw_linked(data: Path, split: str, codes: int, classes: tuple[str, ...] = ("cat", "dog", "owl")) -> None:
+    """Pictures of each latent code and class: a square whose place is the code's and whose colour is the class's."""
+    for code in range(codes):
+        rows, columns = np.indices((40, 40)) - 8 - 4 * np.array([code % 3, code % 4])[:, None, None]
+        inside = (np.minimum(rows, columns) >= 0) & (np.maximum(rows, columns) < 16)
+        for number, name in enumerate(classes):
+            colour = np.where(np.arange(3) == number, 220, 60)
+            for folder, picture in ((split, np.where(inside[..., None], colour, 20)), (f"{split}_shape", 255 * inside)):
+                (data / folder / f"{code}").mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture.astype(np.uint8)).save(data / folder / f"{code}" / f"{name}.png")
 
 
 def photograph(width: int, height: int) -> Image.Image:
@@ -86,6 +99,18 @@ def domains(tmp_path: Path) -> Path:
     for seed, (name, count) in enumerate((("train/cats", 3), ("train/dogs", 4), ("val/cats", 1), ("val/dogs", 1))):
         draw_pictures(folder / name, count, seed=seed)
     return folder
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """`train` with 4 latent codes of 3 classes, and one of a cat alone; `val` with 2 codes."""
+    draw_linked(tmp_path / "linked", "train", 4)
+    draw_linked(tmp_path / "linked", "val", 2)
+    for folder in ("train", "train_shape"):
+        lonely = tmp_path / "linked" / folder / "photograph"
+        lonely.mkdir()
+        shutil.copy(tmp_path / "linked" / folder / "0" / "cat.png", lonely)
+    return tmp_path / "linked"
 
 
 @pytest.fixture

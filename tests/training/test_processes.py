@@ -67,6 +67,7 @@ SWAPPING = {"reductions": "2", "texture_channels": "8", "max_width": "8", "patch
 SWAPPING |= {"patch_hidden": "8", "crops": "2"}
 EGSCIT = {"reductions": "1", "layers": "2"}
 TWO_DOMAINS = {"judge_layers": "2", "judge_scales": "2", "cycle": "10"}
+GPUNIT = {"reductions": "3", "vgg": "0"}
 # the folder of the data, and the options that are not everybody's
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan": ("photos", RESNET | {"batch": 4, "accumulate": 2}),
@@ -103,6 +104,12 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "munit": ("photos", {"blocks": 1, "discriminator_width": 4, "settings": TWO_DOMAINS}),
     "unit": ("photos", {"blocks": 1, "discriminator_width": 4, "settings": TWO_DOMAINS | {"vgg": "0"}}),
+    "gpunit-prior": ("linked", {"settings": GPUNIT | {"embedding": "4"}}),
+    "gpunit": (
+        "photos",
+        {"discriminator_width": 4, "start": "gpunit-prior"}
+        | {"settings": GPUNIT | {"style_dim": "8", "bottleneck": "4", "max_width": "8", "style_layer": "3"}},
+    ),
     "swapping": ("domains", {"batch": 4, "discriminator_width": 4, "learning_rate": 1e-2, "settings": SWAPPING}),
 }
 
@@ -113,7 +120,7 @@ def trained(runs: Path, count: int) -> dict[str, list[dict[str, float]]]:
     return json.loads((runs / "losses-0.json").read_text())
 
 
-@pytest.mark.usefixtures("photos", "pairs", "styles", "domains", "labelled", "streets")
+@pytest.mark.usefixtures("photos", "pairs", "styles", "domains", "labelled", "streets", "linked")
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(tmp_path: Path) -> None:
     one, two = trained(tmp_path / "one", 1), trained(tmp_path / "two", 2)
 
