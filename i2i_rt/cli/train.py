@@ -9,6 +9,7 @@ Systems, by the pictures that they learn from:
 
   unrelated ones of two kinds    cyclegan, cut, fastcut, munit, unit, gpunit; sincut of one picture each
   the same, in stages            egscit-masks, egscit
+  several classes, linked        gpunit-prior, the stage before gpunit
   pairs                          pix2pix, bicyclegan, munit-paired
   pairs, in stages               step-styles, step, step-finetune, step-mapper
   label maps with pictures       spade, segmentation

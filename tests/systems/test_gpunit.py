@@ -95,6 +95,20 @@ def test_generator_without_skips_has_no_mask_to_keep_small() -> None:
     assert "G_mask" not in small(skip=False).losses(drawn(), "generator", {})
 
 
+def test_content_encoder_stays_unless_it_is_trained_from_scratch() -> None:
+    kept, scratch = small().train(), small(scratch=True).train()
+    assert kept.given() == ("content_encoder",) and not kept.content_encoder.training
+    assert scratch.given() == () and scratch.content_encoder.training
+    assert set(scratch.averaged()) == {"generator", "style_encoder", "content_encoder"}
+    scratch(drawn(), "generator", {})["total"].backward()
+    assert all(weight.grad is not None for weight in scratch.content_encoder.parameters())
+    with pytest.raises(I2IError, match="exclude each other"):
+        small(scratch=True, content_encoder="content_encoder.pt")
+    bundled = scratch.products(scratch.networks)["bundle"].networks["content_encoder"]
+    assert not any(is_parametrized(module) for module in bundled.modules())
+    torch.testing.assert_close(bundled(drawn().a), scratch.eval().content_encoder(drawn().a))
+
+
 def test_identity_is_of_the_face_that_gives_the_style_and_of_no_network_of_the_system(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -135,7 +149,7 @@ def test_content_encoder_comes_from_an_official_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        pytest.param({"crop_size": 32}, "--crop-size is 32; GP-UNIT takes a power of two, at least 64", id="small"),
+        pytest.param({"crop_size": 32}, "--crop-size is 32; GP-UNIT takes a power of two, here at least 64", id="small"),
         pytest.param({"crop_size": 96}, "--crop-size is 96", id="odd"),
         pytest.param({"settings": replace(SMALL, style_layer=6)}, "style_layer is 6; .* must be 1 to 5", id="layer"),
     ],
@@ -150,6 +164,8 @@ def test_content_encoder_of_another_width_is_refused(tmp_path: Path) -> None:
     settings = replace(SMALL, content_encoder=str(tmp_path / "content_encoder.pt"))
     with pytest.raises(I2IError, match=r"--width is 8, but the content encoder of .* has width 4"):
         build_gpunit(replace(SHAPE, width=8, settings=settings))
+    with pytest.raises(I2IError, match=r"--set reductions=4, but the content encoder of .* has 5"):
+        build_gpunit(replace(SHAPE, settings=replace(settings, reductions=4)))
 
 
 @pytest.mark.parametrize("name", ["content", "style", "mask", "reconstruction", "vgg", "penalty"])
