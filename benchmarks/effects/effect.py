@@ -55,7 +55,7 @@ class Effect:
         for finding in self.findings:
             lines.append(f"- {'[✓]' if finding.holds else '[x]'} {finding.claim}: {finding.measured}")
         stamp = ", ".join(f"{name} {value}" for name, value in self.environment.items() if not isinstance(value, dict))
-        return "\n".join([*lines, "", f"Measured in {self.seconds:.0f} s on: {stamp}", ""])
+        return "\n".join([*lines, "", f"Measured in {self.seconds:.0f} s, what earlier calls trained not counted, on: {stamp}", ""])
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Writes `effects-NAME.json` and `effects-NAME.md`."""

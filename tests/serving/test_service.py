@@ -201,7 +201,7 @@ def test_ended_model_is_back_and_nothing_wrong_is_answered(
         server = model_processes(service, "cut-translate")[0].parent()
         assert server is not None
         server.kill()
-        service.wait_for("the server ended with code 137; the server restarts", 30)
+        service.wait_for("the server restarts", 30, times=2)  # a model may be found dead first
         service.wait_for("all models answer right", 60, times=2)
         names.append(server_id(service))
     finally:

@@ -236,7 +236,7 @@ def test_restart_of_the_server_loses_nothing(
             np.testing.assert_array_equal(steady(frames[1][0], deadline_s=90), expected[1][0])
             with pytest.raises(StreamLost, match="begin another one"):
                 moving(frames[1][0])
-        assert "the server ended with code" in service.said()
+        assert "the server restarts" in service.said()
     finally:
         service.stop()
 
