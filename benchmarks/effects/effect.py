@@ -55,7 +55,8 @@ class Effect:
         for finding in self.findings:
             lines.append(f"- {'[✓]' if finding.holds else '[x]'} {finding.claim}: {finding.measured}")
         stamp = ", ".join(f"{name} {value}" for name, value in self.environment.items() if not isinstance(value, dict))
-        return "\n".join([*lines, "", f"Measured in {self.seconds:.0f} s, what earlier calls trained not counted, on: {stamp}", ""])
+        took = f"{self.seconds:.0f} s, what earlier calls trained not counted"
+        return "\n".join([*lines, "", f"Measured in {took}, on: {stamp}", ""])
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Writes `effects-NAME.json` and `effects-NAME.md`."""

@@ -149,7 +149,9 @@ def test_content_encoder_comes_from_an_official_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        pytest.param({"crop_size": 32}, "--crop-size is 32; GP-UNIT takes a power of two, here at least 64", id="small"),
+        pytest.param(
+            {"crop_size": 32}, "--crop-size is 32; GP-UNIT takes a power of two, here at least 64", id="small"
+        ),
         pytest.param({"crop_size": 96}, "--crop-size is 96", id="odd"),
         pytest.param({"settings": replace(SMALL, style_layer=6)}, "style_layer is 6; .* must be 1 to 5", id="layer"),
     ],
