@@ -33,6 +33,10 @@ class Lpips:
         """
         return self.between(self.normalized(a), self.normalized(b), metric=metric)
 
+    def named(self, score: str) -> str:
+        """Gives a score's name; with random features it is another one, for such scores compare with no others."""
+        return score if self.features == "pretrained" else f"{score}_random_features"
+
     def normalized(self, images: Tensor) -> list[Tensor]:
         """Gives the activations `[N, C, H, W]` of five layers, of length 1 in every place: what is compared."""
         height, width = images.shape[2:]

@@ -32,6 +32,7 @@ from i2i_rt.models import (
     tunit,
     unet,
     unit,
+    unit_discriminator,
 )
 
 NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
@@ -64,6 +65,7 @@ NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "munit-discriminator": (munit.ScalesDiscriminatorConfig, munit.ScalesDiscriminator),
     "unit-shared-encoder": (unit.SharedEncoderConfig, unit.SharedEncoder),
     "unit-shared-decoder": (unit.SharedDecoderConfig, unit.SharedDecoder),
+    "unit-shared-discriminator": (unit_discriminator.UnitDiscriminatorConfig, unit_discriminator.UnitDiscriminator),
     "bicyclegan-generator": (bicyclegan.BicycleGANGeneratorConfig, bicyclegan.BicycleGANGenerator),
     "bicyclegan-encoder": (bicyclegan.BicycleGANEncoderConfig, bicyclegan.BicycleGANEncoder),
     "bicyclegan-discriminator": (bicyclegan.BicycleGANDiscriminatorConfig, bicyclegan.BicycleGANDiscriminator),

@@ -6,11 +6,12 @@ differ in what surrounds the residual blocks: the street scenes' has no norm the
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from i2i_rt.errors import I2IError
 from i2i_rt.models.edges import Chain
@@ -25,17 +26,26 @@ def _activation(norm: OuterNorm, channels: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """`x + f(x)` with two 3x3 convolutions on edges of zeros, and instance norm; no activation after the sum."""
+    """`x + f(x)` with two 3x3 convolutions on edges of zeros, and instance norm; no activation after the sum.
 
-    def __init__(self, channels: int) -> None:
+    `dropout` is the share of what is added that training leaves out.
+    """
+
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
-        self.norm = InstanceNorm(channels)
+        self.norm, self.dropout = InstanceNorm(channels), dropout
 
     def forward(self, x: Tensor) -> Tensor:
         inside = self.second(self.norm(self.first(x), slope=0.0))
+        if self.training and self.dropout:
+            return x + functional.dropout(self.norm(inside), self.dropout)
         result: Tensor = self.norm(inside, residual=x)
         return result
+
+
+def residual_blocks(channels: int, count: int, dropout: float = 0.0) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels, dropout) for _ in range(count)))
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class SharedEncoder(nn.Module):
     The noise that training adds to the code is left out, as the official code does at test time.
     """
 
-    def __init__(self, config: SharedEncoderConfig) -> None:
+    def __init__(self, config: SharedEncoderConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
         self.multiple = 2**config.reductions
@@ -69,7 +79,7 @@ class SharedEncoder(nn.Module):
         # the first convolution has no norm in either variant
         self.activations = nn.ModuleList([_activation("none", config.width)])
         self.activations.extend(_activation(config.norm, width) for width in widths[1:])
-        self.blocks = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(config.blocks)))
+        self.blocks = residual_blocks(widths[-1], config.blocks, dropout)
 
     def forward(self, image: Tensor) -> Tensor:
         x = image
@@ -96,11 +106,11 @@ class SharedDecoderConfig:
 class SharedDecoder(nn.Module):
     """The shared code `[N, C, h, w]` to one domain's images in [-1, 1]."""
 
-    def __init__(self, config: SharedDecoderConfig) -> None:
+    def __init__(self, config: SharedDecoderConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
         widths = [config.width << level for level in range(config.enlargements, -1, -1)]
-        self.blocks = nn.Sequential(*(ResidualBlock(widths[0]) for _ in range(config.blocks)))
+        self.blocks = residual_blocks(widths[0], config.blocks, dropout)
         self.convolutions = nn.ModuleList(nn.ConvTranspose2d(width, width // 2, 3, 2, 1, 1) for width in widths[:-1])
         self.activations = nn.ModuleList(_activation(config.norm, width) for width in widths[1:])
         self.last = nn.ConvTranspose2d(config.width, config.out_channels, 1)
@@ -110,6 +120,24 @@ class SharedDecoder(nn.Module):
         for layer, activation in zip(self.convolutions, self.activations, strict=True):
             x = activation(layer(x))
         return torch.tanh(self.last(x))
+
+
+def with_shared_blocks(encoder: SharedEncoder, shared: nn.Sequential) -> SharedEncoder:
+    """Puts an encoder and the blocks that follow it for both domains together, without copying them."""
+    blocks = nn.Sequential(*encoder.blocks, *shared)
+    with torch.device("meta"):
+        whole = SharedEncoder(replace(encoder.config, blocks=len(blocks)))
+    whole.convolutions, whole.blocks = encoder.convolutions, blocks
+    return whole
+
+
+def behind_shared_blocks(shared: nn.Sequential, decoder: SharedDecoder) -> SharedDecoder:
+    """Puts a decoder and the blocks before it for both domains together, without copying them."""
+    blocks = nn.Sequential(*shared, *decoder.blocks)
+    with torch.device("meta"):
+        whole = SharedDecoder(replace(decoder.config, blocks=len(blocks)))
+    whole.blocks, whole.convolutions, whole.last = blocks, decoder.convolutions, decoder.last
+    return whole
 
 
 def _check(norm: str, width: int, blocks: int) -> None:

@@ -1,11 +1,14 @@
 """MUNIT (Huang et al. 2018, arXiv:1804.04732): contents that two domains share, styles that each has of its own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
-from i2i_rt.metrics.pairs import psnr
+from i2i_rt.metrics.lpips import Lpips, lpips
+from i2i_rt.metrics.styles import diversity
 from i2i_rt.models import across
 from i2i_rt.models.munit import (
     ContentEncoder,
@@ -16,19 +19,20 @@ from i2i_rt.models.munit import (
     StyleEncoderConfig,
 )
 from i2i_rt.spec import StyleInfo
-from i2i_rt.systems.base import Batch, Product, Recipe, Shape
-from i2i_rt.systems.decay import halving
+from i2i_rt.systems import two_domains
+from i2i_rt.systems.base import Batch, Product, Shape
 from i2i_rt.systems.losses import distance
 from i2i_rt.systems.two_domains import (
     DIRECTIONS,
-    OPTIMIZATION,
-    STEPS_BEFORE_HALVING,
     Sides,
     TwoDomains,
     TwoDomainsSettings,
     build_discriminator,
+    check_crops,
     initialise_as_published,
 )
+
+DRAWS = 4  # styles in which a held-out picture is drawn to score how diverse they are
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class MunitSettings(TwoDomainsSettings):
         reconstruction: weight of the mean absolute difference of pictures that were only encoded and decoded.
         cycle: the same after there and back; 10 for summer and winter or street scenes.
         vgg: weight of the difference in VGG's features after instance norm; 1 for street scenes.
-        features: of VGG, pretrained or random; random ones need no download, but compare with no others.
+        features: of VGG and LPIPS, pretrained or random; random ones need no download, but compare with no others.
         style_size: how many numbers a style has.
         perceptron: widths between the style and the blocks' scales and shifts.
         content, style: weights of finding content and style again in a translation.
@@ -100,20 +104,17 @@ class Munit(TwoDomains):
                 losses[f"cycle_{source}"] = settings.cycle * distance(back, images[source])
         return losses
 
-    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
-        """Gives both directions: the content encoder of one domain, style encoder and decoder of the other."""
-        return {
-            folder: Product(
-                {
-                    "content_encoder": networks[f"content_encoder_{source}"],
-                    "style_encoder": networks[f"style_encoder_{target}"],
-                    "decoder": networks[f"decoder_{target}"],
-                },
-                preprocessing=self.preprocessing(),
-                style=StyleInfo("normal"),
-            )
-            for folder, (source, target) in zip(("bundle", "bundle-back"), DIRECTIONS, strict=True)
-        }
+    def product(self, networks: Mapping[str, nn.Module], source: str, target: str) -> Product:
+        """Gives the content encoder of one domain, style encoder and decoder of the other."""
+        return Product(
+            {
+                "content_encoder": networks[f"content_encoder_{source}"],
+                "style_encoder": networks[f"style_encoder_{target}"],
+                "decoder": networks[f"decoder_{target}"],
+            },
+            preprocessing=self.preprocessing(),
+            style=StyleInfo("normal"),
+        )
 
     def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Gives for both directions the pictures, reconstructed, and in the styles of the other domain's pictures."""
@@ -130,19 +131,32 @@ class Munit(TwoDomains):
         return columns
 
     def scores(self, batch: Batch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """Gives the PSNR of held-out pictures that were only encoded and decoded."""
-        a, again_a, _, b, again_b, _ = self.samples(batch, networks)
-        return {"psnr_a": psnr(again_a, a), "psnr_b": psnr(again_b, b)}
+        """Gives the PSNR of reconstructions, and how diverse translations in drawn styles are."""
+        images, scores = batch._asdict(), super().scores(batch, networks)
+        name = self._lpips.named("diversity")
+        for source, target in DIRECTIONS:
+            content = networks[f"content_encoder_{source}"](images[source])
+            several = []
+            for _ in range(DRAWS):
+                style = torch.randn(len(content), self.settings.style_size).to(content)
+                several.append(networks[f"decoder_{target}"](content, style))
+            scores[f"{name}_{target}"] = diversity(self._lpips, torch.stack(several, 1))
+        return scores
+
+    @cached_property
+    def _lpips(self) -> Lpips:
+        return lpips(self.settings.features)
 
 
 def build_munit(shape: Shape) -> Munit:
     """Makes the networks of both domains.
 
     Raises:
-        I2IError: where the crops are too small for the discriminators.
+        I2IError: where the crops are too small for the discriminators, or of a size that decoders do not give.
     """
     settings = shape.settings
     assert isinstance(settings, MunitSettings)
+    check_crops(shape, settings)
     width, reductions = shape.width, settings.reductions
     networks: dict[str, nn.Module] = {}
     for side in ("a", "b"):
@@ -171,18 +185,4 @@ def build_munit(shape: Shape) -> Munit:
     return system
 
 
-# a million steps of one picture of each domain
-RECIPE = Recipe(
-    "unpaired",
-    Shape(blocks=4),
-    epochs=1,
-    decay_epochs=9,
-    decay=halving,
-    epoch_images=STEPS_BEFORE_HALVING,
-    load_size=256,
-    crop_size=256,
-    learning_rate=1e-4,
-    optimization=OPTIMIZATION,
-    settings=MunitSettings,
-    uses=frozenset({"width", "blocks", "discriminator_width"}),
-)
+RECIPE = replace(two_domains.RECIPE, settings=MunitSettings)

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from i2i_rt.metrics.lpips import Lpips, lpips
+from i2i_rt.metrics.pairs import psnr
 from i2i_rt.pretrained import Features, FrozenNetwork, vgg16
 from i2i_rt.systems.losses import distance
 from i2i_rt.systems.perceptual import squared_vgg_loss
@@ -39,6 +40,4 @@ class Reconstruction:
 
     def scores(self, images: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Gives the scores `[N]` of images `[N, 3, H, W]` in [-1, 1]; PSNR in dB of values in [0, 1]."""
-        error = ((images.float() - truth) / 2).square().flatten(1).mean(1)
-        name = "LPIPS" if self.features == "pretrained" else "LPIPS_random_features"
-        return {"PSNR": -10 * error.clamp(min=1e-10).log10(), name: self._lpips(images, truth)}
+        return {"PSNR": psnr(images.float(), truth), self._lpips.named("LPIPS"): self._lpips(images, truth)}

@@ -274,10 +274,9 @@ class StarGANv2(System[DomainBatch]):
         way = translated([torch.lerp(first, last, step / WAY_STEPS) for step in range(WAY_STEPS + 1)])
         several = translated([style(batch.target) for _ in range(DRAWS)])
         smooth = path_smoothness(self.lpips, way)
-        mark = "" if self.settings.features == "pretrained" else "_random_features"
         return {
-            f"diversity{mark}": diversity(self.lpips, several),
-            f"smoothness{mark}": torch.from_numpy(smooth.ps),
+            self.lpips.named("diversity"): diversity(self.lpips, several),
+            self.lpips.named("smoothness"): torch.from_numpy(smooth.ps),
         }
 
     @cached_property

@@ -26,6 +26,7 @@ from i2i_rt.systems import (
     swapping,
     tunit,
     unit,
+    unit_shared,
 )
 from i2i_rt.systems.base import Recipe, Shape, System
 
@@ -43,6 +44,7 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "munit-paired": (munit_paired.build_munit_paired, munit_paired.RECIPE),
     "munit": (munit.build_munit, munit.RECIPE),
     "unit": (unit.build_unit, unit.RECIPE),
+    "unit-shared": (unit_shared.build_shared_unit, unit_shared.RECIPE),
     "starganv2": (starganv2.build_starganv2, starganv2.RECIPE),
     "smoothing": (starganv2.build_smoothing, starganv2.SMOOTHING_RECIPE),
     "cycada": (cycada.build_cycada, cycada.RECIPE),

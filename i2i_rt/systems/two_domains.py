@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.errors import I2IError
+from i2i_rt.metrics.pairs import psnr
 from i2i_rt.models.initialise import initialise
 from i2i_rt.models.munit import LayerNorm, ScalesDiscriminator, ScalesDiscriminatorConfig
 from i2i_rt.preprocessing import Preprocessing
 from i2i_rt.pretrained import Features, FrozenNetwork, vgg16_without_last_reduction
-from i2i_rt.systems.base import Batch, Optimization, Shape, System
-from i2i_rt.systems.losses import adversarial_sum
+from i2i_rt.systems.base import Batch, Optimization, Product, Recipe, Shape, System
+from i2i_rt.systems.decay import halving
+from i2i_rt.systems.losses import AdversarialLoss, adversarial_sum
 from i2i_rt.systems.perceptual import normalised_vgg_loss
 from i2i_rt.systems.settings import Settings
 
@@ -51,6 +53,7 @@ class TwoDomains(System[Batch]):
     """The networks `…_a` and `…_b` of two domains of unrelated pictures; the discriminators go first in a step."""
 
     phases: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
+    adversarial_loss: ClassVar[AdversarialLoss] = "least-squares"
 
     settings: TwoDomainsSettings
 
@@ -89,8 +92,9 @@ class TwoDomains(System[Batch]):
         return self.networks[f"{name}_{side}"]
 
     def judged(self, images: Sides, side: str, *, real: bool) -> Tensor:
-        """Gives the least squares of a domain's judge, summed over its scales."""
-        return adversarial_sum(self.network("discriminator", side)(images[side]), real=real, loss="least-squares")
+        """Gives the loss of a domain's judge, summed over its scales."""
+        scores = self.network("discriminator", side)(images[side])
+        return adversarial_sum(scores, real=real, loss=self.adversarial_loss)
 
     def translation_losses(self, images: Sides, made: Sides) -> dict[str, Tensor]:
         """Gives what translations must be: like the domain's pictures, and in VGG's eyes like what they show."""
@@ -102,13 +106,40 @@ class TwoDomains(System[Batch]):
                 losses[f"vgg_{target}"] = settings.vgg * loss
         return losses
 
+    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
+        """Gives both directions."""
+        folders = zip(("bundle", "bundle-back"), DIRECTIONS, strict=True)
+        return {folder: self.product(networks, *direction) for folder, direction in folders}
+
+    @abstractmethod
+    def product(self, networks: Mapping[str, nn.Module], source: str, target: str) -> Product:
+        """Gives the direction between two domains."""
+
     def preprocessing(self) -> Preprocessing:
         """Gives what the official test scripts do: the short side to one size, the other in proportion."""
         return Preprocessing("short_side", self.side, self.side, resample="bilinear")
 
+    @abstractmethod
+    def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
+        """Gives for either domain its pictures, these after encoder and decoder, and their translations."""
+
+    def scores(self, batch: Batch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """Gives the PSNR of held-out pictures that were only encoded and decoded."""
+        a, again_a, _, b, again_b, _ = self.samples(batch, networks)
+        return {"psnr_a": psnr(again_a, a), "psnr_b": psnr(again_b, b)}
+
     @cached_property
     def _vgg(self) -> FrozenNetwork:
         return vgg16_without_last_reduction(self.settings.features)
+
+
+def check_crops(shape: Shape, settings: TwoDomainsSettings) -> None:
+    """Raises `I2IError` where a decoder would not give crops their size back."""
+    if shape.crop_size % 2**settings.reductions:
+        raise I2IError(
+            f"--crop-size is {shape.crop_size}; with --set reductions={settings.reductions} it must be a multiple of "
+            f"{2**settings.reductions}"
+        )
 
 
 def build_discriminator(shape: Shape, settings: TwoDomainsSettings) -> ScalesDiscriminator:
@@ -139,5 +170,18 @@ def initialise_as_published(system: TwoDomains) -> None:
                 nn.init.uniform_(module.weight)
 
 
-OPTIMIZATION = {"": Optimization(weight_decay=1e-4)}
-STEPS_BEFORE_HALVING = 100_000  # an epoch of theirs: the learning rate is halved after each
+# a million steps of one picture of each domain; the learning rate is halved after each hundred thousand
+RECIPE = Recipe(
+    "unpaired",
+    Shape(blocks=4),
+    epochs=1,
+    decay_epochs=9,
+    decay=halving,
+    epoch_images=100_000,
+    load_size=256,
+    crop_size=256,
+    learning_rate=1e-4,
+    optimization={"": Optimization(weight_decay=1e-4)},
+    settings=TwoDomainsSettings,
+    uses=frozenset({"width", "blocks", "discriminator_width"}),
+)

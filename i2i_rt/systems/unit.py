@@ -4,24 +4,22 @@ No weights are shared between the domains; what keeps the codes alike is the cyc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from i2i_rt.metrics.pairs import psnr
 from i2i_rt.models import across
 from i2i_rt.models.munit import ContentEncoder, ContentEncoderConfig, Decoder, DecoderConfig
-from i2i_rt.systems.base import Batch, Product, Recipe, Shape
-from i2i_rt.systems.decay import halving
+from i2i_rt.systems import two_domains
+from i2i_rt.systems.base import Batch, Product, Shape
 from i2i_rt.systems.losses import distance
 from i2i_rt.systems.two_domains import (
     DIRECTIONS,
-    OPTIMIZATION,
-    STEPS_BEFORE_HALVING,
     Sides,
     TwoDomains,
     TwoDomainsSettings,
     build_discriminator,
+    check_crops,
     initialise_as_published,
 )
 
@@ -56,66 +54,71 @@ class Unit(TwoDomains):
 
     settings: UnitSettings
 
-    def translated(self, images: Sides) -> Sides:
-        noisy = {side: self.with_noise(self.network("encoder", side)(images[side])) for side in images}
-        return self.decoded(noisy)
+    def encoded(self, networks: Mapping[str, nn.Module], side: str, image: Tensor) -> Tensor:
+        code: Tensor = networks[f"encoder_{side}"](image)
+        return code
 
-    def decoded(self, codes: Sides) -> Sides:
-        """Gives each domain's codes drawn by the other's decoder, by that other domain."""
-        return {target: self.network("decoder", target)(codes[source]) for source, target in DIRECTIONS}
+    def decoded(self, networks: Mapping[str, nn.Module], side: str, code: Tensor) -> Tensor:
+        image: Tensor = networks[f"decoder_{side}"](code)
+        return image
 
     def with_noise(self, codes: Tensor) -> Tensor:
         return codes + across.normal(*codes.shape, device=codes.device)
 
+    def divergence(self, code: Tensor, noisy: Tensor) -> Tensor:
+        """Gives how far codes are from N(0, 1), but for a factor and a constant."""
+        return code.float().square().mean()
+
+    def translated(self, images: Sides) -> Sides:
+        networks, made = self.networks, {}
+        for source, target in DIRECTIONS:
+            noisy = self.with_noise(self.encoded(networks, source, images[source]))
+            made[target] = self.decoded(networks, target, noisy)
+        return made
+
     def generator_losses(self, images: Sides) -> dict[str, Tensor]:
-        settings = self.settings
-        codes = {side: self.network("encoder", side)(images[side]) for side in images}
+        settings, networks = self.settings, self.networks
+        codes = {side: self.encoded(networks, side, images[side]) for side in images}
         noisy = {side: self.with_noise(codes[side]) for side in images}
-        made = self.decoded(noisy)
+        made = {target: self.decoded(networks, target, noisy[source]) for source, target in DIRECTIONS}
         losses = self.translation_losses(images, made)
         for source, target in DIRECTIONS:
-            again = self.network("decoder", source)(noisy[source])
-            code = self.network("encoder", target)(made[target])
+            again = self.decoded(networks, source, noisy[source])
+            found = self.encoded(networks, target, made[target])
+            noisy_found = self.with_noise(found)
             losses[f"reconstruction_{source}"] = settings.reconstruction * distance(again, images[source])
-            losses[f"kl_{source}"] = settings.kl * codes[source].float().square().mean()
-            losses[f"cycle_kl_{source}"] = settings.cycle_kl * code.float().square().mean()
+            losses[f"kl_{source}"] = settings.kl * self.divergence(codes[source], noisy[source])
+            losses[f"cycle_kl_{source}"] = settings.cycle_kl * self.divergence(found, noisy_found)
             if settings.cycle:
-                back = self.network("decoder", source)(self.with_noise(code))
+                back = self.decoded(networks, source, noisy_found)
                 losses[f"cycle_{source}"] = settings.cycle * distance(back, images[source])
         return losses
 
-    def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
-        """Gives both directions: the encoder of one domain, the decoder of the other."""
-        return {
-            folder: Product(
-                {"encoder": networks[f"encoder_{source}"], "decoder": networks[f"decoder_{target}"]},
-                preprocessing=self.preprocessing(),
-            )
-            for folder, (source, target) in zip(("bundle", "bundle-back"), DIRECTIONS, strict=True)
-        }
+    def product(self, networks: Mapping[str, nn.Module], source: str, target: str) -> Product:
+        """Gives the encoder of one domain, the decoder of the other."""
+        return Product(
+            {"encoder": networks[f"encoder_{source}"], "decoder": networks[f"decoder_{target}"]},
+            preprocessing=self.preprocessing(),
+        )
 
     def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Gives for both directions the pictures, reconstructed, and translated; without noise."""
         columns = []
         for image, (source, target) in zip(batch, DIRECTIONS, strict=True):
-            code = networks[f"encoder_{source}"](image)
-            columns += [image, networks[f"decoder_{source}"](code), networks[f"decoder_{target}"](code)]
+            code = self.encoded(networks, source, image)
+            columns += [image, self.decoded(networks, source, code), self.decoded(networks, target, code)]
         return columns
-
-    def scores(self, batch: Batch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """Gives the PSNR of held-out pictures that were only encoded and decoded."""
-        a, again_a, _, b, again_b, _ = self.samples(batch, networks)
-        return {"psnr_a": psnr(again_a, a), "psnr_b": psnr(again_b, b)}
 
 
 def build_unit(shape: Shape) -> Unit:
     """Makes the networks of both domains.
 
     Raises:
-        I2IError: where the crops are too small for the discriminators.
+        I2IError: where the crops are too small for the discriminators, or of a size that decoders do not give.
     """
     settings = shape.settings
     assert isinstance(settings, UnitSettings)
+    check_crops(shape, settings)
     reductions = settings.reductions
     networks: dict[str, nn.Module] = {}
     for side in ("a", "b"):
@@ -133,18 +136,4 @@ def build_unit(shape: Shape) -> Unit:
     return system
 
 
-# a million steps of one picture of each domain
-RECIPE = Recipe(
-    "unpaired",
-    Shape(blocks=4),
-    epochs=1,
-    decay_epochs=9,
-    decay=halving,
-    epoch_images=STEPS_BEFORE_HALVING,
-    load_size=256,
-    crop_size=256,
-    learning_rate=1e-4,
-    optimization=OPTIMIZATION,
-    settings=UnitSettings,
-    uses=frozenset({"width", "blocks", "discriminator_width"}),
-)
+RECIPE = replace(two_domains.RECIPE, settings=UnitSettings)

@@ -1,5 +1,6 @@
-"""MUNIT and UNIT: which weights move when, what each loss is of, sizes, and a run from data to picture."""
+"""MUNIT and both forms of UNIT: which weights move when, what losses are of, sizes, and a run from data to picture."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from i2i_rt.models.munit import (
     ScalesDiscriminatorConfig,
     StyleEncoderConfig,
 )
+from i2i_rt.models.table import describe
+from i2i_rt.models.unit import SharedDecoderConfig, SharedEncoderConfig
+from i2i_rt.models.unit_discriminator import UnitDiscriminatorConfig
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems import table
 from i2i_rt.systems.base import Batch, Shape
@@ -27,11 +31,12 @@ from i2i_rt.systems.unit import Unit
 from tests.deployment import deployed
 from tests.training.conftest import draw_pictures
 
-SYSTEMS = ("munit", "unit")
-SMALL = {"judge_layers": "2", "judge_scales": "2", "cycle": "10", "vgg": "0"}
+SYSTEMS = ("munit", "unit", "unit-shared")
+SMALL = {"judge_layers": "2", "judge_scales": "2", "cycle": "10", "vgg": "0", "features": "random"}
 BUNDLES = {
     "munit": ({"content_encoder", "style_encoder", "decoder"}, ["translate", "style_from_image"], StyleInfo("normal")),
     "unit": ({"encoder", "decoder"}, ["translate"], None),
+    "unit-shared": ({"encoder", "decoder"}, ["translate"], None),
 }
 
 
@@ -90,6 +95,45 @@ def test_losses_of_unit_are_of_noisy_codes(monkeypatch: pytest.MonkeyPatch) -> N
         torch.testing.assert_close(losses[name], loss)
 
 
+def test_losses_of_shared_layers_are_of_codes_with_their_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    system, batch = small("unit-shared", cycle="100", dropout="0"), images()
+    monkeypatch.setattr(across, "normal", lambda *shape, device: torch.full(shape, 0.5, device=device))
+    net = system.networks
+    with torch.no_grad():
+        losses = system.losses(batch, "generator", {})
+        judged = system.losses(batch, "discriminator", {})
+        code = net["shared_encoder"](net["encoder_b"](batch.b)) + 0.5
+        made = net["decoder_a"](net["shared_decoder"](code))
+        found = net["shared_encoder"](net["encoder_a"](made)) + 0.5
+        back = net["decoder_b"](net["shared_decoder"](found))
+        fake, real = net["discriminator_a"](made), net["discriminator_a"](batch.a)
+        expected = {
+            "reconstruction_b": 100 * (net["decoder_b"](net["shared_decoder"](code)) - batch.b).abs().mean(),
+            "kl_b": 0.1 * code.square().mean(),
+            "cycle_kl_b": 0.1 * found.square().mean(),
+            "cycle_b": 100 * (back - batch.b).abs().mean(),
+            "G_GAN_a": 10 * sum(-scores.sigmoid().log().mean() for scores in fake),
+        }
+        discriminated = sum(-scores.sigmoid().log().mean() for scores in real)
+        discriminated += sum(-(1 - scores.sigmoid()).log().mean() for scores in fake)
+
+    for name, loss in expected.items():
+        torch.testing.assert_close(losses[name], loss)
+    torch.testing.assert_close(judged["D_a"], 10 * discriminated)
+
+
+def test_bundle_has_the_shared_layers_of_the_training() -> None:
+    system, batch = small("unit-shared").eval(), images()
+
+    product = system.products(system.networks)["bundle"]
+
+    with torch.no_grad():
+        _, _, translated, *_ = system.samples(batch, system.networks)
+        torch.testing.assert_close(product.networks["decoder"](product.networks["encoder"](batch.a)), translated)
+    encoder, decoder = (describe(network) for network in product.networks.values())
+    assert (product.system, encoder.config["blocks"], decoder.config["blocks"]) == ("unit", 2, 2)
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_loss_without_weight_is_not_computed(name: str) -> None:
     losses = small(name, cycle="0").losses(images(), "generator", {})
@@ -113,7 +157,7 @@ def test_vgg_compares_a_translation_with_what_it_shows(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_mixed_precision_has_nearly_the_losses_of_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    system, batch = small(name), images()
+    system, batch = small(name, **({"dropout": "0"} if name == "unit-shared" else {})), images()
     monkeypatch.setattr(across, "normal", lambda *shape, device: torch.linspace(-1, 1, 2)[:, None].expand(2, shape[1]))
     monkeypatch.setattr(Unit, "with_noise", lambda self, codes: codes)
 
@@ -154,19 +198,36 @@ def test_samples_are_pictures_and_scores_a_number_for_each(name: str) -> None:
     torch.testing.assert_close(scores["psnr_b"], 10 * (4 / error).log10())
 
 
+def test_munit_is_scored_by_the_diversity_of_drawn_styles() -> None:
+    system, batch = small("munit").eval(), images()
+
+    with torch.no_grad():
+        scores = system.scores(batch, system.networks)
+        assert (scores["diversity_random_features_a"] > 0).all() and scores["diversity_random_features_b"].shape == (2,)
+        for side in ("a", "b"):
+            for weight in system.networks[f"decoder_{side}"].perceptron[0].parameters():
+                weight.zero_()  # every style is the same to the decoder
+        scores = system.scores(batch, system.networks)
+    assert scores["diversity_random_features_a"].max() == scores["diversity_random_features_b"].max() == 0
+
+
 def test_networks_are_the_official_ones() -> None:
     with torch.device("meta"):
         built = {}
         for name in SYSTEMS:
             build, recipe = table.find(name)
-            built[name] = build(Shape(blocks=4, settings=recipe.settings())).networks
+            built[name] = build(replace(recipe.shape, settings=recipe.settings())).networks
 
-    munit, unit = built["munit"], built["unit"]
+    munit, unit, shared = (built[name] for name in SYSTEMS)
     assert munit["content_encoder_a"].config == unit["encoder_b"].config == ContentEncoderConfig()
     assert munit["style_encoder_b"].config == StyleEncoderConfig()
     assert munit["decoder_a"].config == DecoderConfig()
     assert unit["decoder_a"].config == DecoderConfig(style=0)
     assert munit["discriminator_a"].config == unit["discriminator_b"].config == ScalesDiscriminatorConfig()
+    assert shared["encoder_a"].config == SharedEncoderConfig(blocks=3)
+    assert shared["decoder_b"].config == SharedDecoderConfig(blocks=3)
+    assert [len(shared[f"shared_{part}"]) for part in ("encoder", "decoder")] == [1, 1]
+    assert shared["discriminator_a"].config == UnitDiscriminatorConfig()
 
 
 def test_weights_are_drawn_as_published() -> None:
@@ -190,12 +251,38 @@ def test_crops_too_small_for_the_judges_are_refused() -> None:
         small("munit", judge_layers="4", judge_scales="3")
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_crops_that_decoders_do_not_give_back_are_refused(name: str) -> None:
+    with pytest.raises(I2IError, match="--crop-size is 36; with --set reductions=3 it must be a multiple of 8"):
+        small(name, 36, reductions="3")
+
+
 @pytest.mark.parametrize(
-    ("name", "wrong"), [("munit", "style_size"), ("unit", "judge_layers"), ("munit", "content"), ("unit", "kl")]
+    ("name", "wrong"),
+    [
+        ("unit-shared", "shared_blocks"),
+        ("munit", "style_size"),
+        ("unit", "judge_layers"),
+        ("munit", "content"),
+        ("unit", "kl"),
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(name: str, wrong: str) -> None:
     with pytest.raises(I2IError, match=f"--set {wrong} is -1; it must be at least"):
         small(name, **{wrong: "-1"})
+
+
+def test_dropout_of_everything_is_refused() -> None:
+    with pytest.raises(I2IError, match="--set dropout is 1; it must be at least 0 and less than 1"):
+        small("unit-shared", dropout="1")
+
+
+def test_dropout_is_of_training_alone() -> None:
+    encoder, image = small("unit-shared").networks["encoder_a"], images().a
+    with torch.no_grad():
+        assert not torch.equal(encoder(image), encoder(image))
+        encoder.eval()
+        assert torch.equal(encoder(image), encoder(image))
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -213,10 +300,10 @@ def test_run_resumes_exports_and_translates(name: str, tmp_path: Path, monkeypat
 
     expected, found = (torch.load(run / "state.pt", weights_only=True)["system"] for run in (whole, halves))
     assert expected.keys() == found.keys() and all(torch.equal(found[key], expected[key]) for key in expected)
-    networks, stages, style = BUNDLES[name]
+    (networks, stages, style), system = BUNDLES[name], name.partition("-")[0]
     for folder in ("bundle", "bundle-back"):
         bundle = Bundle.open(whole / folder)
-        assert (bundle.system, set(bundle.networks), list(bundle.stages)) == (name, networks, stages)
+        assert (bundle.system, set(bundle.networks), list(bundle.stages)) == (system, networks, stages)
         assert bundle.style == style
     assert Bundle.open(whole / "bundle").preprocessing["load_size"] == 32
     picture, reference = (next((photos / folder).iterdir()) for folder in ("testA", "testB"))

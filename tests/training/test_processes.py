@@ -110,6 +110,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
         {"discriminator_width": 4, "start": "gpunit-prior"}
         | {"settings": GPUNIT | {"style_dim": "8", "bottleneck": "4", "max_width": "8", "style_layer": "3"}},
     ),
+    "unit-shared": ("photos", {"blocks": 1, "discriminator_width": 4, "settings": TWO_DOMAINS | {"dropout": "0"}}),
     "swapping": ("domains", {"batch": 4, "discriminator_width": 4, "learning_rate": 1e-2, "settings": SWAPPING}),
 }
 
