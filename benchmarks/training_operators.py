@@ -22,6 +22,7 @@ from i2i_rt.benchmarks.measure import FULL, QUICK, Rule, take_turns
 from i2i_rt.benchmarks.report import markdown_table, write_files
 from i2i_rt.errors import I2IError
 from i2i_rt.kernels import blur, fused, modulated_conv2d, norm_act
+from i2i_rt.models.munit import layer_norm
 from i2i_rt.models.resample import binomial_filter
 
 CLOSE = 1e-3  # of results and gradients, relative to their length: float32, and TF32 on a GPU
@@ -111,6 +112,13 @@ def normalised(x: Tensor) -> Tensor:
     return (x - mean) / torch.sqrt(variance + 1e-5)
 
 
+def layer_norm_by_parts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Takes mean and deviation of every picture, and writes MUNIT's formula down."""
+    flat = x.flatten(1)
+    mean, deviation = (part[:, None, None, None] for part in (flat.mean(1), flat.std(1)))
+    return (x - mean) / (deviation + 1e-5) * weight[:, None, None] + bias[:, None, None]
+
+
 def cases(batch: int, channels: int, side: int) -> list[Case]:
     picture, code, weight = (batch, channels, side, side), (batch, channels), (channels, channels, 3, 3)
     half = (batch, channels, side // 2, side // 2)
@@ -120,6 +128,7 @@ def cases(batch: int, channels: int, side: int) -> list[Case]:
         Case("low-pass and reduction", reduced, filtered_then_reduced, (picture,)),
         Case("AdaIN", adaptive, adaptive_by_parts, (picture, code, code)),
         Case("instance norm", norm_act, normalised, (picture,)),
+        Case("MUNIT's layer norm", layer_norm, layer_norm_by_parts, (picture, (channels,), (channels,))),
     ]
 
 
@@ -163,7 +172,7 @@ def markdown(found: Sequence[Found], rule: Rule, stamp: dict[str, Any]) -> str:
             "# Layers in training",
             f"Forward and backward in float32, {rule}; medians. The usual ways: a grouped convolution with filters "
             "of every picture's own, a low-pass of every channel as a picture of its own (then every second value), "
-            "the formula of the norm. Results and gradients agree.",
+            "the formulas of the norms. Results and gradients agree.",
             markdown_table(table(found)),
             f"Measured on: {', '.join(words)}\n",
         ]

@@ -42,14 +42,24 @@ class LayerNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return layer_norm(x.float(), self.weight.float(), self.bias.float()).to(x.dtype)
         weight, bias = (part.float()[:, None, None] for part in (self.weight, self.bias))
         axes, wide = (1, 2, 3), x.float()
         moments = statistics.taken(x, axes, correction=1)  # [1, 1, 1, 1] each
         if moments is not None:
             scale = weight / (moments[1].sqrt() + 1e-5)
             return x * scale.to(x.dtype) + (bias - moments[0] * scale).to(x.dtype)
+        # the mean is taken away first: a runtime that computes this in half precision loses less so
         variance, mean = torch.var_mean(wide, axes, correction=1, keepdim=True)  # [N, 1, 1, 1]
         return ((wide - mean) / (variance.sqrt() + 1e-5) * weight + bias).to(x.dtype)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Gives `LayerNorm` of `x` `[N, C, H, W]` for training, all in float32, by a scale and a shift: in fewer passes."""
+    variance, mean = torch.var_mean(x, (1, 2, 3), correction=1, keepdim=True)  # [N, 1, 1, 1]
+    scale = weight[:, None, None] / (variance.sqrt() + 1e-5)
+    return torch.addcmul(bias[:, None, None] - mean * scale, x, scale)
 
 
 class ResidualBlock(nn.Module):

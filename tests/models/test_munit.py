@@ -13,9 +13,10 @@ def without_prefix(state: dict[str, torch.Tensor], prefix: str) -> dict[str, tor
     return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
-def test_layer_norm_divides_by_the_deviation_of_a_sample() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_layer_norm_divides_by_the_deviation_of_a_sample(training: bool) -> None:
     x = torch.randn(2, 3, 4, 5) * 3 + 1
-    layer = munit.LayerNorm(3)
+    layer = munit.LayerNorm(3).train(training)
     torch.nn.init.normal_(layer.weight)
     torch.nn.init.normal_(layer.bias)
     flat = x.flatten(1)
@@ -26,9 +27,10 @@ def test_layer_norm_divides_by_the_deviation_of_a_sample() -> None:
     assert (munit.LayerNorm(3)(x) - reference).abs().max() > 1e-3, "PyTorch's divides by n"
 
 
-def test_layer_norm_of_half_precision_keeps_statistics_in_float32() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_layer_norm_of_half_precision_keeps_statistics_in_float32(training: bool) -> None:
     x = 300 * torch.randn(1, 2, 64, 64)  # its sum of squares leaves float16's range
-    layer = munit.LayerNorm(2)
+    layer = munit.LayerNorm(2).train(training)
     torch.testing.assert_close(layer.half()(x.half()).float(), layer.float()(x), atol=4e-3, rtol=0)
 
 
