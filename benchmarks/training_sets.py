@@ -26,7 +26,10 @@ def write_set(folder: Path, arrangement: Arrangement, pictures: int) -> Path:
         (path / name).mkdir(parents=True)
         count = 1 if arrangement == "single" else pictures
         for number, image in enumerate(_labels(count) if labels else _photographs(count)):
-            file = path / name / f"{number:04d}.{'png' if labels else 'jpg'}"
+            # linked pictures: each latent code's folder has one of each of two classes
+            stem = f"{number // 2:04d}/{number % 2}" if arrangement == "linked" else f"{number:04d}"
+            file = path / name / f"{stem}.{'png' if labels else 'jpg'}"
+            file.parent.mkdir(exist_ok=True)
             cv2.imwrite(str(file), image, [] if labels else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return path
 
@@ -42,6 +45,7 @@ FOLDERS: dict[Arrangement, dict[str, bool]] = {
     "views": {"train": False},
     "pictures": {"train": False},
     "adaptation": {"train_img": False, "train_label": True, "train_target": False},
+    "linked": {"train": False, "train_shape": True},
 }
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from i2i_rt.benchmarks import training_systems
 from i2i_rt.benchmarks.measure import Timing
-from i2i_rt.benchmarks.training_sets import FOLDERS
 from i2i_rt.benchmarks.training_systems import Setting, Speed, main, measure_switch, measure_system, prepared
 from i2i_rt.errors import I2IError
 from i2i_rt.systems.table import SYSTEMS
@@ -25,7 +24,7 @@ def test_a_system_is_measured_with_its_data(tmp_path: Path) -> None:
     assert len(list((tmp_path / "views" / "train").iterdir())) == 2 * 3
 
 
-@pytest.mark.parametrize("arrangement", list(FOLDERS))
+@pytest.mark.parametrize("arrangement", sorted({recipe.data for _, recipe in SYSTEMS.values()}))
 def test_every_set_is_one_that_a_system_trains_on(arrangement: str, tmp_path: Path) -> None:
     system, recipe = next((name, recipe) for name, (_, recipe) in SYSTEMS.items() if recipe.data == arrangement)
     setting = Setting(size=32, width=4, batch=2, steps=0, precision="fp32", threads=None, compiled=())
