@@ -89,7 +89,7 @@ class BicycleGAN(System[Batch]):
         """Gives the losses of both ways; keeps both translations."""
         image, target = batch.a[::2], batch.b[::2]
         mean, log_variance = self.style_encoder.posterior(target)
-        style = mean + across.normal(*mean.shape, device=mean.device) * torch.exp(log_variance / 2)
+        style = sampled(mean, log_variance)
         drawn = across.normal(*mean.shape, device=mean.device)
         encoded, random = self.generator(image, style), self.generator(image, drawn)
         kept |= {"encoded": encoded.detach(), "random": random.detach()}
@@ -126,7 +126,12 @@ def judged(discriminator: nn.Module, images: Tensor, *, real: bool) -> Tensor:
     return adversarial_sum(discriminator(images), real=real, loss="least-squares")
 
 
-def found_again(encoder: BicycleGANEncoder, images: Tensor) -> Tensor:
+def sampled(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Draws styles `[N, Z]` from posteriors."""
+    return mean + across.normal(*mean.shape, device=mean.device) * torch.exp(log_variance / 2)
+
+
+def found_again(encoder: nn.Module, images: Tensor) -> Tensor:
     """Gives the mean style of generated images, with gradients to the images and none to the encoder's weights.
 
     The encoder could otherwise make the drawn style easy to find, in place of the generator.

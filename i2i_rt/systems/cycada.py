@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from i2i_rt.errors import I2IError
 from i2i_rt.models import across
 from i2i_rt.models.initialise import initialise
 from i2i_rt.models.segmentation import normalised
@@ -44,9 +43,7 @@ class CycadaSettings(SegmentationSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("cycle", "identity", "semantic"):
-            if getattr(self, name) < 0:
-                raise I2IError(f"--set {name} is {getattr(self, name):g}; it must not be negative")
+        self.at_least(0, "cycle", "identity", "semantic")
 
 
 class Cycada(TwoWay[AdaptationBatch]):

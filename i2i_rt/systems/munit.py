@@ -60,9 +60,8 @@ class MunitSettings(TwoDomainsSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_least("style_size", 1)
-        for name in ("content", "style"):
-            self._at_least(name, 0)
+        self.at_least(1, "style_size")
+        self.at_least(0, "content", "style")
 
 
 class Munit(TwoDomains):

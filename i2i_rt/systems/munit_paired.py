@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from i2i_rt.models import across
 from i2i_rt.models.step import StepDiscriminator, StepEncoder, StepGenerator
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Product, Shape, System
-from i2i_rt.systems.bicyclegan import KL_WEIGHT, STYLE_WEIGHT, sample_columns
+from i2i_rt.systems.bicyclegan import KL_WEIGHT, STYLE_WEIGHT, found_again, sample_columns, sampled
 from i2i_rt.systems.losses import distance, kl_divergence
 from i2i_rt.systems.reconstruction import Reconstruction
 from i2i_rt.systems.step import RECIPE as STEP_RECIPE
@@ -88,7 +87,7 @@ class MunitPaired(System[Batch]):
             "G_GAN_random": adversarial * judged(self.discriminator, random, batch.a, real=True),
             "reconstruction": self.pair * self.reconstruction.loss(translated, batch.b),
             "KL": KL_WEIGHT * kl_divergence(mean, log_variance) * across.count(),
-            "style_L1": self.pair * STYLE_WEIGHT * distance(self.found_again(random), drawn),
+            "style_L1": self.pair * STYLE_WEIGHT * distance(found_again(MeanStyle(self.style_encoder), random), drawn),
         }
         if self.cycle:
             neighbour = torch.arange(len(style), device=style.device) ^ 1
@@ -100,13 +99,6 @@ class MunitPaired(System[Batch]):
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.style_encoder.posterior(self.style_encoder.features(images))
-
-    def found_again(self, images: Tensor) -> Tensor:
-        """Gives the mean style of generated images, with gradients to the images and none to the encoder's weights."""
-        encoder = MeanStyle(self.style_encoder)
-        weights = {name: weight.detach() for name, weight in encoder.named_parameters()}
-        mean: Tensor = functional_call(encoder, weights, (images,))
-        return mean
 
     def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
         return {"bundle": step_product(networks, StyleInfo("normal"))}
@@ -131,11 +123,6 @@ class MeanStyle(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         mean, _ = self.encoder.posterior(self.encoder.features(images))
         return mean
-
-
-def sampled(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Draws styles `[N, Z]` from posteriors."""
-    return mean + across.normal(*mean.shape, device=mean.device) * torch.exp(log_variance / 2)
 
 
 def build_munit_paired(shape: Shape) -> MunitPaired:

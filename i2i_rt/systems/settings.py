@@ -31,6 +31,13 @@ class Settings:
                 raise I2IError(f"--set {name}: {system} has no such setting; {known}")
         return cls(**{name: _value(name, text, kinds[name]) for name, text in given.items()})
 
+    def at_least(self, least: int, *names: str) -> None:
+        """Raises `I2IError` where one of the numbers of these names is less."""
+        for name in names:
+            if not getattr(self, name) >= least:
+                wanted = f"be at least {least}" if least else "not be negative"
+                raise I2IError(f"--set {name} is {getattr(self, name):g}; it must {wanted}")
+
     @classmethod
     def described(cls) -> str:
         """Gives the names with their defaults, as one line; empty where there are none."""

@@ -43,9 +43,7 @@ class SmoothingSettings(Settings):
     features: Features = "pretrained"
 
     def __post_init__(self) -> None:
-        for name in ("triplet", "margin", "regularization", "content"):
-            if not getattr(self, name) >= 0:
-                raise I2IError(f"--set {name} is {getattr(self, name)}; it must not be negative")
+        self.at_least(0, "triplet", "margin", "regularization", "content")
         if not 0 <= self.regularization_start <= 1:
             raise I2IError(
                 f"--set regularization_start is {self.regularization_start}; it is a share of the steps, from 0 to 1"

@@ -74,8 +74,7 @@ class SpadeSettings(Settings):
     def __post_init__(self) -> None:
         if not 1 <= self.labels <= UNKNOWN:
             raise I2IError(f"--set labels is {self.labels}; a label map has 1 to {UNKNOWN} classes")
-        if self.vgg_weight < 0:
-            raise I2IError(f"--set vgg_weight is {self.vgg_weight:g}; it must not be negative")
+        self.at_least(0, "vgg_weight")
 
     def info(self) -> LabelInfo:
         return label_info(self.data_set, self.labels, unknown=self.unknown, edges=self.instances)

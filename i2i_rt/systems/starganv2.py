@@ -66,9 +66,7 @@ class StarGANv2Settings(Settings):
     fan: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("style", "diversity", "cycle", "penalty", "mapping_rate", "w_hpf"):
-            if not getattr(self, name) >= 0:
-                raise I2IError(f"--set {name} is {getattr(self, name)}; it must not be negative")
+        self.at_least(0, "style", "diversity", "cycle", "penalty", "mapping_rate", "w_hpf")
         if bool(self.w_hpf) != bool(self.fan):
             raise I2IError(
                 f"--set w_hpf is {self.w_hpf:g} and fan is {self.fan!r}; masks of faces need both a w_hpf above 0 and "

@@ -76,13 +76,10 @@ class SwappingSettings(Settings):
     patch_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("reductions", "structure_channels", "texture_channels", "texture_reductions", "max_width"):
-            self._at_least(name, 1)
-        for name in ("patch_width", "crops"):
-            self._at_least(name, 1)
-        for name in ("reconstruction", "gan", "patch_gan", "penalty", "patch_penalty"):
-            self._at_least(name, 0)
-        self._at_least("patch_hidden", 2)
+        self.at_least(1, "reductions", "structure_channels", "texture_channels", "texture_reductions", "max_width")
+        self.at_least(1, "patch_width", "crops")
+        self.at_least(2, "patch_hidden")
+        self.at_least(0, "reconstruction", "gan", "patch_gan", "penalty", "patch_penalty")
         if self.patch_size < 8 or self.patch_size & (self.patch_size - 1):
             raise I2IError(f"--set patch_size is {self.patch_size}; it must be a power of two, at least 8")
         if not 0 < self.smallest <= self.largest <= 1:
@@ -90,10 +87,6 @@ class SwappingSettings(Settings):
                 f"--set smallest is {self.smallest:g} and largest {self.largest:g}; these are shares of a picture's "
                 "sides, above 0, at most 1, the first not above the second"
             )
-
-    def _at_least(self, name: str, least: int) -> None:
-        if getattr(self, name) < least:
-            raise I2IError(f"--set {name} is {getattr(self, name):g}; it must be at least {least}")
 
 
 class Places(NamedTuple):

@@ -63,15 +63,11 @@ class TUNITSettings(Settings):
     penalty: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("clusters", "style_dim", "guiding_width", "queue"):
-            if getattr(self, name) < 1:
-                raise I2IError(f"--set {name} is {getattr(self, name)}; it must be at least 1")
+        self.at_least(1, "clusters", "style_dim", "guiding_width", "queue")
         for name in ("separated", "labelled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise I2IError(f"--set {name} is {getattr(self, name)}; it is a share, from 0 to 1")
-        for name in ("clustering", "reconstruction", "style", "penalty"):
-            if getattr(self, name) < 0:
-                raise I2IError(f"--set {name} is {getattr(self, name)}; it must not be negative")
+        self.at_least(0, "clustering", "reconstruction", "style", "penalty")
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,8 @@ class TwoDomainsSettings(Settings):
     features: Features = "pretrained"
 
     def __post_init__(self) -> None:
-        for name in ("reductions", "judge_layers", "judge_scales"):
-            self._at_least(name, 1)
-        for name in ("gan", "reconstruction", "cycle", "vgg"):
-            self._at_least(name, 0)
-
-    def _at_least(self, name: str, least: int) -> None:
-        if getattr(self, name) < least:
-            raise I2IError(f"--set {name} is {getattr(self, name):g}; it must be at least {least}")
+        self.at_least(1, "reductions", "judge_layers", "judge_scales")
+        self.at_least(0, "gan", "reconstruction", "cycle", "vgg")
 
 
 class TwoDomains(System[Batch]):

@@ -45,8 +45,7 @@ class UnitSettings(TwoDomainsSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("kl", "cycle_kl"):
-            self._at_least(name, 0)
+        self.at_least(0, "kl", "cycle_kl")
 
 
 class Unit(TwoDomains):

@@ -55,7 +55,7 @@ class SharedUnitSettings(UnitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_least("shared_blocks", 1)
+        self.at_least(1, "shared_blocks")
         if not 0 <= self.dropout < 1:
             raise I2IError(f"--set dropout is {self.dropout:g}; it must be at least 0 and less than 1")
 

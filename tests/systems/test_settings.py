@@ -42,5 +42,19 @@ def test_mistakes_get_one_sentence(name: str, text: str, sentence: str) -> None:
         Some.parse("some", {name: text})
 
 
+@pytest.mark.parametrize(
+    ("least", "given", "sentence"),
+    [
+        (0, Some(weight=-0.5), "--set weight is -0.5; it must not be negative"),
+        (2, Some(weight=2, count=1), "--set count is 1; it must be at least 2"),
+        (0, Some(weight=float("nan")), "--set weight is nan; it must not be negative"),
+    ],
+)
+def test_numbers_that_are_too_small_are_refused(least: int, given: Some, sentence: str) -> None:
+    with pytest.raises(I2IError, match=sentence):
+        given.at_least(least, "weight", "count")
+    Some(weight=2, count=2).at_least(least, "weight", "count")
+
+
 def test_settings_are_described_on_one_line() -> None:
     assert Some.described() == "weight=0.5, count=3, faces=false, layers=1,2, features=pretrained, file="
