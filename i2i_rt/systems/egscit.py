@@ -19,7 +19,7 @@ from i2i_rt.models.egscit import (
     residual_blocks,
 )
 from i2i_rt.preprocessing import Preprocessing
-from i2i_rt.pretrained import Features, vgg19_caffe
+from i2i_rt.pretrained import Features, FrozenNetwork, vgg19_caffe
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Product, Shape, System
 from i2i_rt.systems.egscit_masks import (
@@ -131,7 +131,7 @@ class Egscit(System[Batch]):
     def generator_losses(self, batch: Batch, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         """Equation 3; keeps the translation into each domain."""
         images = dict(zip(DOMAINS, batch, strict=True))
-        losses: dict[str, Tensor] = {}
+        losses, translations = dict[str, Tensor](), dict[str, Tensor]()
         for source, target in (("a", "b"), ("b", "a")):
             image, exemplar = images[source], images[target]
             there, own, back = (self._ways[way] for way in (source + target, source * 2, target + source))
@@ -149,20 +149,22 @@ class Egscit(System[Batch]):
                 * distance(back.decode(code_again, mask=mask, style=style), image),
                 f"KL_{source}": KL_WEIGHT * (divergence(code) + divergence(code_again)),
             }
-            losses |= {f"{name}_{source}": loss for name, loss in self.perceptual(made, image, exemplar).items()}
-        return losses
+            translations[source] = made
+        return losses | self.perceptual(translations, images)
 
-    def perceptual(self, made: Tensor, image: Tensor, exemplar: Tensor) -> dict[str, Tensor]:
-        """Gives one side of equation 4."""
+    def perceptual(self, made: Mapping[str, Tensor], images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gives equation 4 of translations, by the domain of what they were made of."""
         if self._vgg is None:
             return {}
-        found = directions(self._vgg, made)
+        found, losses = by_domain(self._vgg, made), dict[str, Tensor]()
         with torch.no_grad():
-            content, style = directions(self._vgg, image), directions(self._vgg, exemplar)
-        return {
-            "content": self.settings.content * content_distance(found, content),
-            "style": self.settings.style * style_distance(found, style),
-        }
+            wanted = by_domain(self._vgg, images)
+        for source, exemplar in (("a", "b"), ("b", "a")):
+            losses |= {
+                f"content_{source}": self.settings.content * content_distance(found[source], wanted[source]),
+                f"style_{source}": self.settings.style * style_distance(found[source], wanted[exemplar]),
+            }
+        return losses
 
     def style(self, networks: Mapping[str, nn.Module], domain: str, exemplar: Tensor) -> Tensor | None:
         """Gives the style `[N, 2C]` of an exemplar; None without AdaIN."""
@@ -209,6 +211,13 @@ class Egscit(System[Batch]):
         """Gives the pictures of both domains, and either in the style of the other."""
         a, b = batch
         return [a, b, self.translated(networks, "a", "b", a, b), self.translated(networks, "b", "a", b, a)]
+
+
+def by_domain(vgg: FrozenNetwork, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """Gives the `directions` of pictures of both domains, which go through the network at once."""
+    together = directions(vgg, torch.cat([images[domain] for domain in DOMAINS]))
+    halves = zip(*(activations.chunk(2) for activations in together), strict=True)
+    return {domain: list(half) for domain, half in zip(DOMAINS, halves, strict=True)}
 
 
 def build_egscit(shape: Shape) -> Egscit:

@@ -164,9 +164,12 @@ def build_discriminator(shape: Shape, settings: EgscitMasksSettings) -> EgscitDi
 
 
 def draw(system: nn.Module) -> None:
-    """Draws a system's weights as UNIT's code does, on which EGSC-IT builds."""
+    """Draws a system's weights as the official code does, but for the tails of its normal distribution."""
     for name, network in system.named_children():
-        initialise(network, "normal" if name.startswith("discriminator") else "kaiming")
+        if name.startswith("discriminator"):
+            initialise(network, "xavier", 1.0)
+        else:
+            initialise(network, "normal")
 
 
 def build_egscit_masks(shape: Shape) -> EgscitMasks:

@@ -95,14 +95,19 @@ def test_weights_of_the_losses_are_the_official_ones(monkeypatch: pytest.MonkeyP
 
 def test_perceptual_losses_are_to_the_source_and_to_the_exemplar() -> None:
     system = small(content=2.0, style=3.0, features="random")
-    a, b = drawn()
+    batch = drawn()
+    images = dict(zip("ab", batch, strict=True))
 
-    assert system.perceptual(a, a, b)["content"] == 0 and system.perceptual(a, a, b)["style"] > 0
-    assert system.perceptual(b, a, b)["style"] == 0 and system.perceptual(b, a, b)["content"] > 0
-    once, twice = system.perceptual(b, a, b)["content"], small(content=4.0, features="random").perceptual(b, a, b)
-    torch.testing.assert_close(2 * once, twice["content"])
-    assert system.losses(drawn(), "generator", {}).keys() >= {"content_a", "style_a", "content_b", "style_b"}
-    assert not small().perceptual(a, a, b)
+    same, exchanged = system.perceptual(images, images), system.perceptual({"a": batch.b, "b": batch.a}, images)
+    for domain in "ab":
+        assert same[f"content_{domain}"] == 0 and same[f"style_{domain}"] > 0
+        assert exchanged[f"style_{domain}"] == 0 and exchanged[f"content_{domain}"] > 0
+    one = {"a": batch.b, "b": batch.b}
+    assert system.perceptual(one, images)["style_a"] == 0 and system.perceptual(one, images)["content_b"] == 0
+    heavier = small(content=4.0, features="random").perceptual(one, images)
+    torch.testing.assert_close(heavier["content_a"], 2 * system.perceptual(one, images)["content_a"])
+    assert system.losses(batch, "generator", {}).keys() >= {"content_a", "style_a", "content_b", "style_b"}
+    assert not small().perceptual(images, images)
 
 
 def test_what_ablations_leave_out() -> None:
