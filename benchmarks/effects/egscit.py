@@ -28,7 +28,6 @@ from i2i_rt.systems.base import Batch
 from i2i_rt.training.digits import THRESHOLD, Digits, colour_shares, placed, write
 from i2i_rt.training.trainer import Trainer
 
-PICTURE = Path("docs/pictures/effects-egscit.png")
 SIDE = 32
 PICTURES, JUDGED, SHOWN = 2000, 200, 8
 SEEDS = (0, 1, 2)
@@ -206,7 +205,7 @@ METHOD = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = parsed(words, "egscit", __doc__, PICTURE, quick="a few steps of one seed")
+    arguments = parsed(words, "egscit", __doc__, quick="a few steps of one seed")
     torch.set_num_threads(arguments.threads)
     stamp, started = environment(threads=arguments.threads), time.perf_counter()
     pictures, judged = (16, SHOWN) if arguments.quick else (PICTURES, JUDGED)
