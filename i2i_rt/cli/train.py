@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--direction", help="AtoB or BtoA (default: AtoB)")
     data.add_argument(
         "--resize",
-        help="square: to load-size squared, as in the papers; short: the shorter side to load-size; "
-        "none: crops from the whole picture (default: square)",
+        help="square: to load-size squared, as in most papers; short: the shorter side to load-size; "
+        "none: crops from the whole picture (default: the paper's)",
     )
     data.add_argument("--load-size", type=int, help="pixels that pictures are scaled to (default: the paper's)")
     data.add_argument("--crop-size", type=int, help="pixels of the random crops (default: the paper's)")
@@ -143,8 +143,8 @@ def _explanation(name: str) -> str:
     from i2i_rt.training.recipes import SHAPE
 
     _, recipe = find(name)
-    values = {option: getattr(recipe, option) for option in ("epochs", "decay_epochs", "batch", "load_size")}
-    values |= {option: getattr(recipe, option) for option in ("crop_size", "learning_rate")}
+    values = {option: getattr(recipe, option) for option in ("epochs", "decay_epochs", "batch")}
+    values |= {option: getattr(recipe, option) for option in ("resize", "load_size", "crop_size", "learning_rate")}
     values |= {option: getattr(recipe.shape, option) for option in SHAPE if option in recipe.uses}
     lines = [
         f"data      {LAYOUTS[recipe.data]}",

@@ -13,6 +13,7 @@ from i2i_rt.spec import LabelInfo, StyleInfo
 from i2i_rt.systems import decay
 from i2i_rt.systems.settings import Settings
 
+Resize = Literal["square", "short", "none"]
 Arrangement = Literal[
     "unpaired", "paired", "single", "labelled", "domains", "views", "triplets", "adaptation", "pictures", "linked"
 ]
@@ -60,6 +61,7 @@ class Recipe:
         decay: how it does, as `i2i_rt.systems.decay` tells.
         decay_lead: epochs by which the decay runs ahead.
         decay_augmented: whether random crops go on while the learning rate falls.
+        resize: how pictures are scaled to `load_size`, as `--resize` tells.
         epoch_images: how many images an epoch has; None: as many as the set, or the larger of its sides.
         optimization: of networks by name; "" stands for all others.
         settings: what `--set` can change.
@@ -74,6 +76,7 @@ class Recipe:
     epochs: int
     decay_epochs: int
     batch: int = 1
+    resize: Resize = "square"
     load_size: int = 286
     crop_size: int = 256
     learning_rate: float = 2e-4

@@ -41,7 +41,7 @@ class MunitSettings(TwoDomainsSettings):
 
     Attributes:
         reductions: halvings of the sides on the way to the content.
-        judge_layers, judge_scales: strided convolutions of the judges, and how often the picture is halved for them.
+        judge_layers, judge_scales: strided convolutions of the judges, and at how many sizes they see a picture.
         gan: weight of the judges' least squares, summed over the scales.
         reconstruction: weight of the mean absolute difference of pictures that were only encoded and decoded.
         cycle: the same after there and back; 10 for summer and winter or street scenes.

@@ -172,6 +172,7 @@ RECIPE = Recipe(
     decay_epochs=9,
     decay=halving,
     epoch_images=100_000,
+    resize="short",
     load_size=256,
     crop_size=256,
     learning_rate=1e-4,

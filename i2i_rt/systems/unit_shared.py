@@ -33,7 +33,7 @@ class SharedUnitSettings(UnitSettings):
         shared_blocks: residual blocks of both domains before the code, and as many behind it.
         norm: none, or instance around the residual blocks, as for animals.
         dropout: share of what residual blocks add that is left out; 0 for faces and animals.
-        judge_layers, judge_scales: strided convolutions of the judges, and how often the picture is halved for them;
+        judge_layers, judge_scales: strided convolutions of the judges, and at how many sizes they see a picture;
             6 and 1 for animals.
         gan: weight of the judges' cross entropy, summed over the scales.
         reconstruction: weight of the mean absolute difference of pictures that were only encoded and decoded.

@@ -3,17 +3,16 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from i2i_rt.errors import MediaError
 from i2i_rt.label_maps import decode_numbers, resize
+from i2i_rt.systems.base import Resize
 from i2i_rt.training.bad_files import BadFileError
 from i2i_rt.training.decoding import UNREADABLE, decode
 from i2i_rt.training.files import File
 
-Resize = Literal["square", "short", "none"]
 CACHE_BYTES = 1 << 30
 SMALLEST_SIDE = 16
 

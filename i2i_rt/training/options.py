@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from i2i_rt.errors import I2IError
-from i2i_rt.training.crops import Resize
+from i2i_rt.systems.base import Resize
 
 Direction = Literal["AtoB", "BtoA"]
 Precision = Literal["fp32", "bf16"]

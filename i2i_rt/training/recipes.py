@@ -18,7 +18,7 @@ def options_of(system: str, data: str, **given: Any) -> TrainingOptions:
     _, recipe = find(system)
     chosen = {
         name: getattr(recipe, name)
-        for name in ("epochs", "decay_epochs", "batch", "load_size", "crop_size", "learning_rate")
+        for name in ("epochs", "decay_epochs", "batch", "resize", "load_size", "crop_size", "learning_rate")
     } | {name: getattr(recipe.shape, name) for name in SHAPE}
     for name in (*SHAPE, "direction"):
         if name in given and name not in recipe.uses:

@@ -4,6 +4,7 @@ import pytest
 
 from i2i_rt.systems.table import find
 from i2i_rt.training.options import learning_rate_factor
+from i2i_rt.training.recipes import options_of
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,9 @@ def test_recipes_have_the_papers_values(
 
     assert (recipe.batch, recipe.learning_rate, recipe.optimization_of("generator").betas) == (batch, rate, betas)
     assert (recipe.load_size, recipe.crop_size) == (load_size, crop_size)
+
+
+@pytest.mark.parametrize(("system", "resize"), [("cyclegan", "square"), ("munit", "short"), ("unit-shared", "short")])
+def test_pictures_are_scaled_as_in_the_papers_code_unless_told(system: str, resize: str) -> None:
+    assert options_of(system, "photos").resize == resize
+    assert options_of(system, "photos", resize="none").resize == "none"
