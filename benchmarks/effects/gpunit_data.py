@@ -1,0 +1,142 @@
+"""Pictures of six classes that are drawn from a pose, which classes can share, and a look, which is the class's own.
+
+A pose is where an oblong object lies, how it is turned and how long it is. Objects are symmetric, so that centre and
+axis of the pose are those of the object's pixels. Half of the classes are dark on light ground, the others light on
+dark: brightness alone says nothing of what is where.
+"""
+
+import colorsys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIDE, FINE = 32, 4  # pixels of a side; samples of each, for smooth edges
+APART = 100.0  # least distance of the mean colours of object and ground, in levels
+FOUND = (12, SIDE * SIDE // 2)  # pixels that an object has, at least and at most
+
+# where an object is: `u` along its axis and `v` across, both in half its length
+SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "bar": lambda u, v: (abs(u) < 0.9) & (abs(v) < 0.32),
+    "dagger": lambda u, v: (abs(u) < 1) & (abs(v) < 0.22) | (abs(u) < 0.2) & (abs(v) < 0.5),
+    "leaf": lambda u, v: u**2 + (v / 0.42) ** 2 < 1,
+    "peanut": lambda u, v: (abs(u) - 0.55) ** 2 + v**2 < 0.45**2,
+    "rhombus": lambda u, v: abs(u) + abs(v) / 0.5 < 1,
+    "ring": lambda u, v: (u**2 + (v / 0.55) ** 2 < 1) & (u**2 + (v / 0.55) ** 2 > 0.3),
+}
+LIGHT = ("leaf", "peanut", "ring")  # the ground; the others' is dark
+PATTERNS = dict(zip(SHAPES, ("across", "plain", "along", "plain", "across", "along"), strict=True))
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Centre in pixels, angle of the axis in radians from the columns' direction, and half the object's length."""
+
+    y: float
+    x: float
+    angle: float
+    length: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """A class with the colours `[3]`, in levels, of a picture's ground and of its object's two tones."""
+
+    name: str
+    ground: np.ndarray
+    tones: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def object(self) -> np.ndarray:
+        return np.asarray(self.tones[0] if PATTERNS[self.name] == "plain" else (self.tones[0] + self.tones[1]) / 2)
+
+
+def draw_pose(generator: np.random.Generator) -> Pose:
+    y, x = generator.uniform(0.34, 0.66, 2) * SIDE
+    return Pose(y, x, generator.uniform(0, np.pi), generator.uniform(0.25, 0.32) * SIDE)
+
+
+def draw_look(name: str, generator: np.random.Generator) -> Look:
+    """Draws colours: of one lightness in each class, and of any hue."""
+    ground, bright = (0.9, 0.5) if name in LIGHT else (0.15, 0.95)
+    while True:
+        hue, other = generator.uniform(size=2)
+        look = Look(name, _colour(hue, 0.25, ground), (_colour(other, 0.8, bright), _colour(other, 0.8, 0.7 * bright)))
+        if np.linalg.norm(look.object - look.ground) >= APART:
+            return look
+
+
+def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
+    return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
+
+
+def along(pose: Pose, fine: int = FINE) -> tuple[np.ndarray, np.ndarray]:
+    """Gives the place of each of `fine`² samples a pixel along the object's axis and across it, in pixels."""
+    rows, columns = (np.indices((fine * SIDE,) * 2) + 0.5) / fine - np.array([pose.y, pose.x])[:, None, None]
+    cosine, sine = np.cos(pose.angle), np.sin(pose.angle)
+    return cosine * columns + sine * rows, cosine * rows - sine * columns
+
+
+def cover(name: str, pose: Pose) -> np.ndarray:
+    """Gives the share of each pixel that the object covers, `[SIDE, SIDE]`."""
+    u, v = along(pose)
+    inside = SHAPES[name](u / pose.length, v / pose.length)
+    return np.asarray(inside.reshape(SIDE, FINE, SIDE, FINE).mean((1, 3)))
+
+
+def render(pose: Pose, look: Look, generator: np.random.Generator) -> np.ndarray:
+    """Gives a picture `[SIDE, SIDE, 3]` uint8."""
+    u, v = along(pose, 1)
+    stripes = {"plain": np.zeros_like(u), "across": u // 2 % 2, "along": v // 2 % 2}[PATTERNS[look.name]]
+    painted = np.where(stripes[..., None] == 0, *look.tones)
+    share = cover(look.name, pose)[..., None]
+    picture = share * painted + (1 - share) * look.ground + generator.normal(0, 3, painted.shape)
+    return np.asarray(picture.clip(0, 255).round().astype(np.uint8))
+
+
+def found(picture: np.ndarray, look: Look) -> np.ndarray:
+    """Says where a picture is closer to a look's object than to its ground, `[SIDE, SIDE]` bool."""
+    of_object, of_ground = (np.linalg.norm(picture - colour, axis=-1) for colour in (look.object, look.ground))
+    return np.asarray(of_object < of_ground)
+
+
+def pose_errors(mask: np.ndarray, pose: Pose) -> tuple[float, float]:
+    """Gives how far an object's centre is from a pose's, in pixels, and how far its axis is turned, in degrees.
+
+    Both are of the mask's moments. Where there is no object, or nearly everywhere, it counts as one in the middle that
+    is turned by 45 degrees, which is chance.
+    """
+    if not FOUND[0] <= mask.sum() <= FOUND[1]:
+        return float(np.hypot(pose.y - SIDE / 2, pose.x - SIDE / 2)), 45.0
+    rows, columns = np.nonzero(mask)
+    y, x = rows.mean() + 0.5, columns.mean() + 0.5
+    (xx, xy), (_, yy) = np.cov(columns, rows, bias=True)
+    turned = np.degrees(0.5 * np.arctan2(2 * xy, xx - yy) - pose.angle) % 180
+    return float(np.hypot(y - pose.y, x - pose.x)), float(min(turned, 180 - turned))
+
+
+def write_linked(folder: Path, codes: int, seed: int, split: str = "train") -> None:
+    """Draws every class in each of `codes` poses, with looks of their own, once."""
+    if (folder / f"{split}_shape" / f"{codes - 1:04}" / "ring.png").is_file():
+        return
+    for code in range(codes):
+        generator = np.random.default_rng((seed, code))
+        pose = draw_pose(generator)
+        for name in SHAPES:
+            picture = render(pose, draw_look(name, generator), generator)
+            for place, image in ((split, picture), (f"{split}_shape", (255 * cover(name, pose)).astype(np.uint8))):
+                (folder / place / f"{code:04}").mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(folder / place / f"{code:04}" / f"{name}.png")
+
+
+def write_pictures(folder: Path, name: str, count: int, seed: int) -> None:
+    """Draws `count` pictures of a class, each in a pose of its own, once."""
+    if (folder / f"{count - 1:04}.png").is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        generator = np.random.default_rng((seed, number))
+        picture = render(draw_pose(generator), draw_look(name, generator), generator)
+        Image.fromarray(picture).save(folder / f"{number:04}.png")
