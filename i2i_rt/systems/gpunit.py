@@ -14,31 +14,23 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.errors import I2IError
-from i2i_rt.importers.gpunit import read_content_encoder
 from i2i_rt.metrics.faces import face_network
 from i2i_rt.models.arcface import ArcFace
-from i2i_rt.models.gpunit import Generator, GeneratorConfig
+from i2i_rt.models.gpunit import Generator
 from i2i_rt.models.gpunit_discriminator import GPUNITDiscriminator, GPUNITDiscriminatorConfig
-from i2i_rt.models.gpunit_encoders import (
-    ContentEncoder,
-    ContentEncoderConfig,
-    StyleEncoder,
-    StyleEncoderConfig,
-    check_reductions,
-)
+from i2i_rt.models.gpunit_encoders import ContentEncoder, StyleEncoder
 from i2i_rt.models.initialise import initialise
-from i2i_rt.models.spectral import add_spectral_norm, convolutions, without_spectral_norm
-from i2i_rt.preprocessing import Preprocessing
+from i2i_rt.models.spectral import add_spectral_norm, convolutions
 from i2i_rt.pretrained import Features, FrozenNetwork, vgg19
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Optimization, Product, Recipe, Shape, System
+from i2i_rt.systems.gpunit_networks import NetworkSettings, build_networks, gpunit_product
 from i2i_rt.systems.losses import adversarial, distance, gradient_penalty, in_float32
 from i2i_rt.systems.perceptual import evenly_weighted_vgg_loss
-from i2i_rt.systems.settings import Settings
 
 
 @dataclass(frozen=True)
-class GPUNITSettings(Settings):
+class GPUNITSettings(NetworkSettings):
     """Where the content encoder is, sizes beside those of `Shape`, and weights of the losses; defaults are the paper's.
 
     Attributes:
@@ -60,12 +52,7 @@ class GPUNITSettings(Settings):
         features: of VGG, pretrained or random; random ones need no download, but compare with no others.
     """
 
-    content_encoder: str = ""
     scratch: bool = False
-    reductions: int = 5
-    skip: bool = True
-    style_dim: int = 256
-    bottleneck: int = 64
     max_width: int = 512
     style_layer: int = 4
     content: float = 1.0
@@ -81,10 +68,10 @@ class GPUNITSettings(Settings):
     features: Features = "pretrained"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("content", "style", "mask", "reconstruction", "vgg", "penalty", "identity"):
             if not getattr(self, name) >= 0:
                 raise I2IError(f"--set {name} is {getattr(self, name):g}; it must not be negative")
-        check_reductions(self.reductions)
         if self.scratch and self.content_encoder:
             raise I2IError("--set scratch=true and content_encoder exclude each other")
         if bool(self.identity) != bool(self.faces):
@@ -203,11 +190,7 @@ class GPUNIT(System[Batch]):
         return losses
 
     def products(self, networks: Mapping[str, nn.Module]) -> dict[str, Product]:
-        kept = {name: networks[name] for name in ("style_encoder", "generator")}
-        kept["content_encoder"] = without_spectral_norm(networks["content_encoder"])
-        side = self.discriminator.config.image_size
-        preprocessing = Preprocessing("resize", side, side, resample="corners")
-        return {"bundle": Product(kept, None, preprocessing, StyleInfo("fitted"))}
+        return {"bundle": gpunit_product(networks, self.discriminator.config.image_size, StyleInfo("fitted"))}
 
     def samples(self, batch: Batch, networks: Mapping[str, nn.Module]) -> list[Tensor]:
         """Gives pictures of A, of B, and the first ones with the look of the second ones."""
@@ -233,16 +216,10 @@ def build_gpunit(shape: Shape) -> GPUNIT:
     Raises:
         I2IError: where the crops have another size, or a file of weights cannot be used.
     """
-    settings, side, width = cast(GPUNITSettings, shape.settings), shape.crop_size, shape.width
-    content_encoder = _content_encoder(settings, width)
-    if side < content_encoder.low or side & (side - 1):
-        raise I2IError(f"--crop-size is {side}; GP-UNIT takes a power of two, here at least {content_encoder.low}")
-    style_encoder = StyleEncoder(
-        StyleEncoderConfig(width=width, bottleneck=settings.bottleneck, style_dim=settings.style_dim)
-    )
-    generator = Generator(GeneratorConfig(width, settings.style_dim, settings.skip, settings.reductions))
+    settings = cast(GPUNITSettings, shape.settings)
+    content_encoder, style_encoder, generator = build_networks(shape)
     discriminator = GPUNITDiscriminator(
-        GPUNITDiscriminatorConfig(shape.discriminator_width, settings.max_width, side, settings.style_layer)
+        GPUNITDiscriminatorConfig(shape.discriminator_width, settings.max_width, shape.crop_size, settings.style_layer)
     )
     for network in (style_encoder, generator, discriminator):
         initialise(network, "kaiming")
@@ -255,25 +232,6 @@ def build_gpunit(shape: Shape) -> GPUNIT:
         settings,
         identity=FaceLikeness(face_network("pretrained", Path(settings.faces))) if settings.identity else None,
     )
-
-
-def _content_encoder(settings: GPUNITSettings, width: int) -> ContentEncoder:
-    if not settings.content_encoder:
-        network = ContentEncoder(ContentEncoderConfig(width=width, reductions=settings.reductions))
-        add_spectral_norm(convolutions(network))  # a prior distillation has it
-        return network
-    network = read_content_encoder(Path(settings.content_encoder))
-    if network.config.reductions != settings.reductions:
-        raise I2IError(
-            f"--set reductions={settings.reductions}, but the content encoder of {settings.content_encoder} has "
-            f"{network.config.reductions}"
-        )
-    if settings.skip and network.config.width != width:
-        raise I2IError(
-            f"--width is {width}, but the content encoder of {settings.content_encoder} has width "
-            f"{network.config.width}, and the skip connections need the same"
-        )
-    return network
 
 
 # Section 4: 75,000 steps of 16 pictures

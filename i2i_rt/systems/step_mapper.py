@@ -1,8 +1,7 @@
 """StEP's mapper (Meshry et al. 2021, equation 3): noise becomes styles that pictures have, learned by IMLE.
 
-Implicit maximum likelihood estimation (Li and Malik 2018, arXiv:1809.09087): each style draws the sample that lies
-closest to it. Samples are drawn and compared anew at every step, so no style's sample is ever out of date. The mapper's
-samples begin where the styles are and as widely spread, because nothing would draw back one that is far from all.
+The mapper's samples begin where the styles are and as widely spread, because nothing would draw back one that is far
+from all.
 """
 
 from collections.abc import Mapping
@@ -12,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from i2i_rt.errors import I2IError
 from i2i_rt.models import across
 from i2i_rt.models.step import StepEncoder, StepGenerator, StepMapper, StepMapperConfig
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Optimization, Product, Shape, System
+from i2i_rt.systems.imle import check_samples, closest_noise, distance_to_samples
 from i2i_rt.systems.settings import Settings
 from i2i_rt.systems.step import RECIPE as STEP_RECIPE
 from i2i_rt.systems.step import step_product
@@ -41,8 +40,7 @@ class StepMapperSettings(Settings):
 
     def __post_init__(self) -> None:
         check_style_size(self.style_size)
-        if self.samples < 1:
-            raise I2IError(f"--set samples={self.samples}: at least one sample has to be drawn")
+        check_samples(self.samples)
 
 
 class Placed(nn.Module):
@@ -86,9 +84,7 @@ class StepMapping(System[Batch]):
     def losses(self, batch: Batch, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         styles = self.style_encoder(batch.b)
         self.place(styles)
-        noise = torch.randn(self.drawn, self.mapper.config.widths[0]).to(styles.device)
-        with torch.no_grad():
-            noise = noise[torch.cdist(styles, self.mapper(noise).float()).argmin(1)]
+        noise = closest_noise(styles, self.mapper, self.mapper.config.widths[0], self.drawn)
         noise = noise + PERTURBATION * across.normal(*noise.shape, device=noise.device)
         gap = (self.mapper(noise).float() - styles) / self.places[0].deviation
         return {"IMLE": gap.square().sum(1).mean() / 2}
@@ -113,10 +109,8 @@ class StepMapping(System[Batch]):
 
     def scores(self, batch: Batch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         """Gives the distance of held-out styles to the closest of the samples, as a share of the styles' own norm."""
-        styles = networks["style_encoder"](batch.b)
-        noise = torch.randn(self.drawn, self.mapper.config.widths[0], generator=torch.Generator().manual_seed(0))
-        closest = torch.cdist(styles, networks["mapper"](noise.to(styles.device)).float()).min(1).values
-        return {"closest_sample": closest / styles.norm(dim=1)}
+        styles, size = networks["style_encoder"](batch.b), self.mapper.config.widths[0]
+        return {"closest_sample": distance_to_samples(styles, networks["mapper"], size, self.drawn)}
 
 
 def build_step_mapper(shape: Shape) -> StepMapping:

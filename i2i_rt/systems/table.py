@@ -13,6 +13,7 @@ from i2i_rt.systems import (
     egscit_masks,
     gpunit,
     gpunit_prior,
+    gpunit_sampler,
     munit,
     munit_paired,
     pix2pix,
@@ -55,6 +56,7 @@ SYSTEMS: dict[str, tuple[Callable[[Shape], System[Any]], Recipe]] = {
     "swapping": (swapping.build_swapping, swapping.RECIPE),
     "gpunit-prior": (gpunit_prior.build_gpunit_prior, gpunit_prior.RECIPE),
     "gpunit": (gpunit.build_gpunit, gpunit.RECIPE),
+    "gpunit-sampler": (gpunit_sampler.build_gpunit_sampler, gpunit_sampler.RECIPE),
     "tunit": (tunit.build_tunit, tunit.RECIPE),
     "tunit-smoothing": (tunit.build_smooth_tunit, tunit.SMOOTH_RECIPE),
 }

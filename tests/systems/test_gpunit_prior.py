@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -12,6 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from i2i_rt.bundle import Bundle
 from i2i_rt.cli import main
 from i2i_rt.errors import I2IError
+from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import LinkedBatch, Shape
 from i2i_rt.systems.gpunit_prior import GPUNITPrior, GPUNITPriorSettings, build_gpunit_prior
 from tests.deployment import deployed
@@ -149,4 +151,16 @@ def test_translation_begins_with_the_content_that_was_distilled(
     bundle = Bundle.open(run / "bundle")
     assert bundle.networks["content_encoder"].config["reductions"] == 3
     picture, reference = (next((tmp_path / "photos" / name).iterdir()) for name in ("valA", "valB"))
+
+    words = ["train", "gpunit-sampler", "--data", str(tmp_path / "photos"), *common[:-2], "--set", "noise_dim=4"]
+    for setting in ("style_dim=8", "bottleneck=4", "hidden=4"):
+        words += ["--set", setting]
+    assert main([*words, "-o", str(tmp_path / "sampler"), "--from", str(run), "--steps", "20"]) == 0
+    sampling = Bundle.open(tmp_path / "sampler" / "bundle")
+    assert sampling.style == StyleInfo("network") and "style_from_noise" in sampling.stages
+    # with the averages of the translation's weights
+    averages = torch.load(run / "state.pt", weights_only=True)["averages"]
+    weights = sampling.weights("generator.")
+    assert weights and all(np.array_equal(found, averages[name]) for name, found in weights.items())
+    assert "closest_sample" in (tmp_path / "sampler" / "scores.jsonl").read_text()
     assert deployed(run / "bundle", picture, monkeypatch, reference=reference).shape == (40, 48, 3)

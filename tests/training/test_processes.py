@@ -68,6 +68,7 @@ SWAPPING |= {"patch_hidden": "8", "crops": "2"}
 EGSCIT = {"reductions": "1", "layers": "2"}
 TWO_DOMAINS = {"judge_layers": "2", "judge_scales": "2", "cycle": "10"}
 GPUNIT = {"reductions": "3", "vgg": "0"}
+GPUNIT_STYLE = {"style_dim": "8", "bottleneck": "4"}
 # the folder of the data, and the options that are not everybody's
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan": ("photos", RESNET | {"batch": 4, "accumulate": 2}),
@@ -108,7 +109,15 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpunit": (
         "photos",
         {"discriminator_width": 4, "start": "gpunit-prior"}
-        | {"settings": GPUNIT | {"style_dim": "8", "bottleneck": "4", "max_width": "8", "style_layer": "3"}},
+        | {"settings": GPUNIT | GPUNIT_STYLE | {"max_width": "8", "style_layer": "3"}},
+    ),
+    "gpunit-sampler": (
+        "photos",
+        {
+            "batch": 4,
+            "start": "gpunit",
+            "settings": GPUNIT_STYLE | {"reductions": "3", "noise_dim": "4", "hidden": "8"},
+        },
     ),
     "unit-shared": ("photos", {"blocks": 1, "discriminator_width": 4, "settings": TWO_DOMAINS | {"dropout": "0"}}),
     "swapping": ("domains", {"batch": 4, "discriminator_width": 4, "learning_rate": 1e-2, "settings": SWAPPING}),
