@@ -7,9 +7,8 @@
 
 Systems, by the pictures that they learn from:
 
-  unrelated ones of two kinds    cyclegan, cut, fastcut, munit, unit, unit-shared, gpunit;
-                                 sincut of one picture each
-  the same, in stages            egscit-masks, egscit
+  unrelated ones of two kinds    cyclegan, cut, fastcut, munit, unit, unit-shared; sincut of one picture each
+  the same, in stages            egscit-masks, egscit; gpunit, gpunit-sampler
   several classes, linked        gpunit-prior, the stage before gpunit
   pairs                          pix2pix, bicyclegan, munit-paired
   pairs, in stages               step-styles, step, step-finetune, step-mapper

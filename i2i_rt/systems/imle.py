@@ -26,8 +26,9 @@ def distance_to_samples(styles: Tensor, network: nn.Module, size: int, samples: 
     Samples are always the same.
     """
     noise = torch.randn(samples, size, generator=torch.Generator().manual_seed(0)).to(styles.device)
-    gaps: Tensor = torch.cdist(styles, network(noise).float()).min(1).values
-    return gaps / styles.norm(dim=1)
+    gaps = torch.cdist(styles, network(noise).float()).min(1).values
+    shares: Tensor = gaps / styles.norm(dim=1)
+    return shares
 
 
 def check_samples(samples: int) -> None:
