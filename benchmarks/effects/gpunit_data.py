@@ -2,7 +2,8 @@
 
 A pose is where an oblong object lies, how it is turned and how long it is. Objects are symmetric, so that centre and
 axis of the pose are those of the object's pixels. Half of the classes are dark on light ground, the others light on
-dark: brightness alone says nothing of what is where.
+dark; and beside every object lies a disc, anywhere, which is nearly as large as the object in the former and small in
+the latter. So neither brightness nor size says which thing of the one class is which of the other.
 """
 
 import colorsys
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 SIDE, FINE = 32, 4  # pixels of a side; samples of each, for smooth edges
-APART = 100.0  # least distance of the mean colours of object and ground, in levels
+APART = 100.0  # least distance of the object's mean colour to those of ground, disc and the disc's edge, in levels
 FOUND = (12, SIDE * SIDE // 2)  # pixels that an object has, at least and at most
 
 # where an object is: `u` along its axis and `v` across, both in half its length
@@ -27,6 +28,7 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "ring": lambda u, v: (u**2 + (v / 0.55) ** 2 < 1) & (u**2 + (v / 0.55) ** 2 > 0.3),
 }
 LIGHT = ("leaf", "peanut", "ring")  # the ground; the others' is dark
+DISCS = {name: 4.2 if name in LIGHT else 2.2 for name in SHAPES}  # radii in pixels
 PATTERNS = dict(zip(SHAPES, ("across", "plain", "along", "plain", "across", "along"), strict=True))
 
 
@@ -42,11 +44,12 @@ class Pose:
 
 @dataclass(frozen=True)
 class Look:
-    """A class with the colours `[3]`, in levels, of a picture's ground and of its object's two tones."""
+    """A class with the colours `[3]`, in levels, of a picture's ground, of its object's two tones and of its disc."""
 
     name: str
     ground: np.ndarray
     tones: tuple[np.ndarray, np.ndarray]
+    disc: np.ndarray
 
     @property
     def object(self) -> np.ndarray:
@@ -54,17 +57,19 @@ class Look:
 
 
 def draw_pose(generator: np.random.Generator) -> Pose:
-    y, x = generator.uniform(0.34, 0.66, 2) * SIDE
-    return Pose(y, x, generator.uniform(0, np.pi), generator.uniform(0.25, 0.32) * SIDE)
+    y, x = generator.uniform(0.3, 0.7, 2) * SIDE
+    return Pose(y, x, generator.uniform(0, np.pi), generator.uniform(0.22, 0.28) * SIDE)
 
 
 def draw_look(name: str, generator: np.random.Generator) -> Look:
     """Draws colours: of one lightness in each class, and of any hue."""
     ground, bright = (0.9, 0.5) if name in LIGHT else (0.15, 0.95)
     while True:
-        hue, other = generator.uniform(size=2)
-        look = Look(name, _colour(hue, 0.25, ground), (_colour(other, 0.8, bright), _colour(other, 0.8, 0.7 * bright)))
-        if np.linalg.norm(look.object - look.ground) >= APART:
+        hue, other, third = generator.uniform(size=3)
+        tones = _colour(other, 0.8, bright), _colour(other, 0.8, 0.7 * bright)
+        look = Look(name, _colour(hue, 0.25, ground), tones, _colour(third, 0.8, bright))
+        blends = [share * look.disc + (1 - share) * look.ground for share in (0, 0.25, 0.5, 0.75, 1)]
+        if all(np.linalg.norm(look.object - blend) >= APART for blend in blends):
             return look
 
 
@@ -86,20 +91,34 @@ def cover(name: str, pose: Pose) -> np.ndarray:
     return np.asarray(inside.reshape(SIDE, FINE, SIDE, FINE).mean((1, 3)))
 
 
+def draw_disc(name: str, pose: Pose, generator: np.random.Generator) -> np.ndarray:
+    """Gives the share of each pixel that a disc beside the object covers, `[SIDE, SIDE]`."""
+    taken, radius = cover(name, pose) > 0, DISCS[name]
+    while True:
+        y, x = generator.uniform(radius, SIDE - radius, 2)
+        rows, columns = (np.indices((FINE * SIDE,) * 2) + 0.5) / FINE - np.array([y, x])[:, None, None]
+        distance = np.hypot(rows, columns)
+        near, inside = ((distance < limit).reshape(SIDE, FINE, SIDE, FINE) for limit in (radius + 1, radius))
+        if not (near.any((1, 3)) & taken).any():
+            return np.asarray(inside.mean((1, 3)))
+
+
 def render(pose: Pose, look: Look, generator: np.random.Generator) -> np.ndarray:
-    """Gives a picture `[SIDE, SIDE, 3]` uint8."""
+    """Gives a picture `[SIDE, SIDE, 3]` uint8; where its disc is, the generator says."""
     u, v = along(pose, 1)
     stripes = {"plain": np.zeros_like(u), "across": u // 2 % 2, "along": v // 2 % 2}[PATTERNS[look.name]]
     painted = np.where(stripes[..., None] == 0, *look.tones)
     share = cover(look.name, pose)[..., None]
-    picture = share * painted + (1 - share) * look.ground + generator.normal(0, 3, painted.shape)
+    disc = draw_disc(look.name, pose, generator)[..., None]
+    picture = share * painted + disc * look.disc + (1 - share - disc) * look.ground
+    picture = picture + generator.normal(0, 3, painted.shape)
     return np.asarray(picture.clip(0, 255).round().astype(np.uint8))
 
 
 def found(picture: np.ndarray, look: Look) -> np.ndarray:
-    """Says where a picture is closer to a look's object than to its ground, `[SIDE, SIDE]` bool."""
-    of_object, of_ground = (np.linalg.norm(picture - colour, axis=-1) for colour in (look.object, look.ground))
-    return np.asarray(of_object < of_ground)
+    """Says where a picture is closer to a look's object than to its ground and its disc, `[SIDE, SIDE]` bool."""
+    gaps = [np.linalg.norm(picture - colour, axis=-1) for colour in (look.object, look.ground, look.disc)]
+    return np.asarray(np.argmin(gaps, 0) == 0)
 
 
 def pose_errors(mask: np.ndarray, pose: Pose) -> tuple[float, float]:

@@ -50,14 +50,14 @@ def test_errors_are_those_between_two_poses() -> None:
 def test_right_picture_has_no_error_and_another_one_has() -> None:
     cases = draw_cases(12)
     right, other = (judge([getattr(case, name) for case in cases], cases) for name in ("answer", "reference"))
-    assert right.angle.max() < 5 and right.iou.min() > 0.85 and not right.difference.any()
-    assert other.angle.mean() > 20 and other.iou.mean() < 0.6 and other.difference.mean() > 5
+    assert right.angle.max() < 5 and right.iou.min() > 0.85
+    assert other.angle.mean() > 20 and other.iou.mean() < 0.6
 
 
 def test_findings_hold_where_the_figures_say_so() -> None:
     def judged(error: float, mask: float) -> Judged:
         values = np.full(3, error)
-        return Judged(values, values, values, values, np.full(3, mask), np.full(3, mask))
+        return Judged(values, values, values, np.full(3, mask), np.full(3, mask))
 
     rows = {FULL: judged(1, 0.1), SCRATCH: judged(3, 0.1), PLAIN: judged(2, 0.1), FREE: judged(1, 0.5)}
     assert [finding.holds for finding in findings(rows)] == [True] * 3
