@@ -24,6 +24,7 @@ from i2i_rt.pretrained import Features
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Product, Recipe, Shape, System
 from i2i_rt.systems.losses import adversarial_sum, distance, kl_divergence
+from i2i_rt.systems.posterior import sampled
 from i2i_rt.systems.reconstruction import Reconstruction
 from i2i_rt.systems.settings import Settings
 from i2i_rt.systems.step_styles import check_style_size
@@ -124,11 +125,6 @@ class BicycleGAN(System[Batch]):
 
 def judged(discriminator: nn.Module, images: Tensor, *, real: bool) -> Tensor:
     return adversarial_sum(discriminator(images), real=real, loss="least-squares")
-
-
-def sampled(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Draws styles `[N, Z]` from posteriors."""
-    return mean + across.normal(*mean.shape, device=mean.device) * torch.exp(log_variance / 2)
 
 
 def found_again(encoder: nn.Module, images: Tensor) -> Tensor:

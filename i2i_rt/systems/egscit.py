@@ -31,15 +31,14 @@ from i2i_rt.systems.egscit_masks import (
     EgscitMasksSettings,
     build_discriminator,
     build_features,
-    divergence,
     draw,
     judged_apart,
-    noisy,
     polynomial,
 )
 from i2i_rt.systems.egscit_masks import RECIPE as MASKS_RECIPE
-from i2i_rt.systems.losses import adversarial, distance
+from i2i_rt.systems.losses import adversarial, distance, mean_square
 from i2i_rt.systems.perceptual import content_distance, directions, style_distance
+from i2i_rt.systems.posterior import noisy
 
 TRANSLATED = ("encoder_a", "encoder_b", "shared_encoder", "shared_decoder", "decoder_a", "decoder_b")
 NOISE_SEED = 0  # of the noise in bundles, as the importer has it
@@ -147,7 +146,7 @@ class Egscit(System[Batch]):
                 f"L1_{source}": RECONSTRUCTION_WEIGHT * distance(own.decode(code, mask=mask, style=style), image),
                 f"cycle_{source}": RECONSTRUCTION_WEIGHT
                 * distance(back.decode(code_again, mask=mask, style=style), image),
-                f"KL_{source}": KL_WEIGHT * (divergence(code) + divergence(code_again)),
+                f"KL_{source}": KL_WEIGHT * (mean_square(code) + mean_square(code_again)),
             }
             translations[source] = made
         return losses | self.perceptual(translations, images)

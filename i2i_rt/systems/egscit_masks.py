@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.errors import I2IError
-from i2i_rt.models import across
 from i2i_rt.models.egscit import (
     Decoder,
     EgscitDiscriminator,
@@ -21,7 +20,8 @@ from i2i_rt.models.egscit import (
 )
 from i2i_rt.models.initialise import initialise
 from i2i_rt.systems.base import Batch, Optimization, Product, Recipe, Shape, System
-from i2i_rt.systems.losses import adversarial, distance
+from i2i_rt.systems.losses import adversarial, distance, mean_square
+from i2i_rt.systems.posterior import noisy
 from i2i_rt.systems.settings import Settings
 
 DOMAINS = ("a", "b")
@@ -102,7 +102,7 @@ class EgscitMasks(System[Batch]):
             losses |= {
                 f"G_GAN_{domain}": ADVERSARIAL_WEIGHT * adversarial(judge(made), real=True, loss="least-squares"),
                 f"L1_{domain}": RECONSTRUCTION_WEIGHT * distance(made, image),
-                f"KL_{domain}": KL_WEIGHT * divergence(code),
+                f"KL_{domain}": KL_WEIGHT * mean_square(code),
             }
         return losses
 
@@ -122,16 +122,6 @@ def reconstructed(networks: Mapping[str, nn.Module], domain: str, image: Tensor)
     assert isinstance(features, EgscitStyleEncoder)
     made, code = networks[f"remainder_{domain}"](features.features(image))
     return made, code
-
-
-def noisy(code: Tensor) -> Tensor:
-    """Adds noise from N(0, 1) to a code `[N, C, h, w]`: the posterior's deviation is 1."""
-    return code + across.normal(*code.shape, device=code.device).to(code.dtype)
-
-
-def divergence(code: Tensor) -> Tensor:
-    """Gives what the official code calls the divergence from N(0, 1): the mean square of the code and its noise."""
-    return code.float().square().mean()
 
 
 def judged_apart(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:

@@ -65,6 +65,11 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (mean.square() + log_variance.exp() - log_variance - 1).sum() / 2
 
 
+def mean_square(code: Tensor) -> Tensor:
+    """Gives UNIT's divergence of codes from N(0, 1), where variances are 1: their mean square."""
+    return code.float().square().mean()
+
+
 def patch_nce(
     query: Tensor, key: Tensor, *, images: int, temperature: float = 0.07, across_batch: bool = False
 ) -> Tensor:

@@ -13,8 +13,9 @@ from i2i_rt.models import across
 from i2i_rt.models.step import StepDiscriminator, StepEncoder, StepGenerator
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Product, Shape, System
-from i2i_rt.systems.bicyclegan import KL_WEIGHT, STYLE_WEIGHT, found_again, sample_columns, sampled
+from i2i_rt.systems.bicyclegan import KL_WEIGHT, STYLE_WEIGHT, found_again, sample_columns
 from i2i_rt.systems.losses import distance, kl_divergence
+from i2i_rt.systems.posterior import sampled
 from i2i_rt.systems.reconstruction import Reconstruction
 from i2i_rt.systems.step import RECIPE as STEP_RECIPE
 from i2i_rt.systems.step import StepSettings, judged, step_product

@@ -34,6 +34,7 @@ from i2i_rt.spec import LabelInfo, StyleInfo
 from i2i_rt.systems.base import LabelledBatch, Optimization, Product, Recipe, Shape, System
 from i2i_rt.systems.losses import feature_matching, hinge, kl_divergence
 from i2i_rt.systems.perceptual import vgg_loss
+from i2i_rt.systems.posterior import sampled
 from i2i_rt.systems.settings import Settings
 
 FEATURES_WEIGHT = 10.0
@@ -169,8 +170,7 @@ class Spade(System[LabelledBatch]):
         if not self.settings.vae:
             return None, None
         mean, log_variance = self.encoder(image)
-        noise = across.normal(len(image), STYLE, device=image.device)
-        return mean + noise * (log_variance / 2).exp(), kl_divergence(mean, log_variance)
+        return sampled(mean, log_variance), kl_divergence(mean, log_variance)
 
     def _judged(self, semantics: Tensor, made: Tensor, image: Tensor) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
         """Gives the outputs of all layers for made and real images, scale by scale, of one batch with both."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from i2i_rt.models import across
 from i2i_rt.models.munit import ContentEncoder, ContentEncoderConfig, Decoder, DecoderConfig
 from i2i_rt.systems import two_domains
 from i2i_rt.systems.base import Batch, Product, Shape
-from i2i_rt.systems.losses import distance
+from i2i_rt.systems.losses import distance, mean_square
+from i2i_rt.systems.posterior import noisy
 from i2i_rt.systems.two_domains import (
     DIRECTIONS,
     Sides,
@@ -61,35 +61,32 @@ class Unit(TwoDomains):
         image: Tensor = networks[f"decoder_{side}"](code)
         return image
 
-    def with_noise(self, codes: Tensor) -> Tensor:
-        return codes + across.normal(*codes.shape, device=codes.device)
-
-    def divergence(self, code: Tensor, noisy: Tensor) -> Tensor:
-        """Gives how far codes are from N(0, 1), but for a factor and a constant."""
-        return code.float().square().mean()
+    def divergence(self, code: Tensor, drawn: Tensor) -> Tensor:
+        """Gives how far from N(0, 1) codes are, of which there are means and what was drawn."""
+        return mean_square(code)
 
     def translated(self, images: Sides) -> Sides:
         networks, made = self.networks, {}
         for source, target in DIRECTIONS:
-            noisy = self.with_noise(self.encoded(networks, source, images[source]))
-            made[target] = self.decoded(networks, target, noisy)
+            code = noisy(self.encoded(networks, source, images[source]))
+            made[target] = self.decoded(networks, target, code)
         return made
 
     def generator_losses(self, images: Sides) -> dict[str, Tensor]:
         settings, networks = self.settings, self.networks
         codes = {side: self.encoded(networks, side, images[side]) for side in images}
-        noisy = {side: self.with_noise(codes[side]) for side in images}
-        made = {target: self.decoded(networks, target, noisy[source]) for source, target in DIRECTIONS}
+        drawn = {side: noisy(codes[side]) for side in images}
+        made = {target: self.decoded(networks, target, drawn[source]) for source, target in DIRECTIONS}
         losses = self.translation_losses(images, made)
         for source, target in DIRECTIONS:
-            again = self.decoded(networks, source, noisy[source])
+            again = self.decoded(networks, source, drawn[source])
             found = self.encoded(networks, target, made[target])
-            noisy_found = self.with_noise(found)
+            found_drawn = noisy(found)
             losses[f"reconstruction_{source}"] = settings.reconstruction * distance(again, images[source])
-            losses[f"kl_{source}"] = settings.kl * self.divergence(codes[source], noisy[source])
-            losses[f"cycle_kl_{source}"] = settings.cycle_kl * self.divergence(found, noisy_found)
+            losses[f"kl_{source}"] = settings.kl * self.divergence(codes[source], drawn[source])
+            losses[f"cycle_kl_{source}"] = settings.cycle_kl * self.divergence(found, found_drawn)
             if settings.cycle:
-                back = self.decoded(networks, source, noisy_found)
+                back = self.decoded(networks, source, found_drawn)
                 losses[f"cycle_{source}"] = settings.cycle * distance(back, images[source])
         return losses
 

@@ -20,6 +20,7 @@ from i2i_rt.models.unit import (
 from i2i_rt.models.unit_discriminator import UnitDiscriminator, UnitDiscriminatorConfig
 from i2i_rt.systems import unit
 from i2i_rt.systems.base import Product, Shape
+from i2i_rt.systems.losses import mean_square
 from i2i_rt.systems.two_domains import check_crops
 from i2i_rt.systems.unit import Unit, UnitSettings
 
@@ -72,9 +73,9 @@ class SharedUnit(Unit):
     def decoded(self, networks: Mapping[str, nn.Module], side: str, code: Tensor) -> Tensor:
         return super().decoded(networks, side, networks["shared_decoder"](code))
 
-    def divergence(self, code: Tensor, noisy: Tensor) -> Tensor:
+    def divergence(self, code: Tensor, drawn: Tensor) -> Tensor:
         """Gives the mean square of codes with their noise, as the official code does."""
-        return super().divergence(noisy, noisy)
+        return mean_square(drawn)
 
     def product(self, networks: Mapping[str, nn.Module], source: str, target: str) -> Product:
         """Gives one domain's encoder and the other's decoder, each with the shared blocks."""

@@ -14,7 +14,7 @@ from i2i_rt.errors import I2IError
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Shape, System
 from i2i_rt.systems.egscit import TRANSLATED, TURN, Egscit, EgscitSettings, build_egscit
-from i2i_rt.systems.egscit_masks import EgscitMasksSettings, build_egscit_masks, divergence, polynomial
+from i2i_rt.systems.egscit_masks import EgscitMasksSettings, build_egscit_masks, polynomial
 from tests.deployment import deployed
 from tests.training.conftest import draw_pictures
 
@@ -122,10 +122,6 @@ def test_what_ablations_leave_out() -> None:
     assert torch.equal(made[2], plain.translated(networks, "a", "b", image, exemplar.flip(0)))
     assert not torch.allclose(made[0], full.translated(networks, "a", "b", image, exemplar.flip(0)))
     assert not plain.products(networks)
-
-
-def test_divergence_is_the_mean_square_of_the_code() -> None:
-    assert divergence(torch.tensor([1.0, 3.0])) == 5
 
 
 @pytest.mark.parametrize("wrong", [{"reductions": -1}, {"layers": 0}, {"mask_low": 1.5}, {"content": -1.0}])

@@ -11,6 +11,7 @@ from i2i_rt.systems.losses import (
     gradient_penalty,
     hinge,
     kl_divergence,
+    mean_square,
     patch_nce,
 )
 
@@ -88,6 +89,12 @@ def test_feature_matching_sums_over_layers_and_leaves_the_real_side() -> None:
 
     assert loss.item() == pytest.approx(2 + 5)
     assert all(part.grad is not None for part in fake) and all(part.grad is None for part in real)
+
+
+def test_mean_square_is_the_divergence_of_unit_variances_but_for_a_half() -> None:
+    code = torch.randn(3, 4, 5, 5)
+    exact = kl_divergence(code, torch.zeros_like(code)) / code.numel()
+    assert mean_square(code).item() == pytest.approx(2 * exact.item(), rel=1e-5)
 
 
 def test_kl_divergence_is_that_of_pytorchs_distributions() -> None:

@@ -159,7 +159,7 @@ def test_vgg_compares_a_translation_with_what_it_shows(monkeypatch: pytest.Monke
 def test_mixed_precision_has_nearly_the_losses_of_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     system, batch = small(name, **({"dropout": "0"} if name == "unit-shared" else {})), images()
     monkeypatch.setattr(across, "normal", lambda *shape, device: torch.linspace(-1, 1, 2)[:, None].expand(2, shape[1]))
-    monkeypatch.setattr(Unit, "with_noise", lambda self, codes: codes)
+    monkeypatch.setattr("i2i_rt.systems.unit.noisy", lambda codes: codes)
 
     for phase in system.phases:
         expected = system(batch, phase, {})
