@@ -9,7 +9,7 @@ from torch import Tensor
 
 from i2i_rt.systems.base import Batch, Pictures, Shape, System
 from i2i_rt.systems.sincut import build_sincut
-from tests.systems import test_starganv2, test_swapping, test_tunit
+from tests.systems import test_gpunit, test_starganv2, test_swapping, test_tunit
 
 Penalty = Callable[[], Tensor]
 
@@ -36,6 +36,11 @@ def swapping() -> Penalty:
     return phase_of(test_swapping.small(), Pictures(test_swapping.drawn().image, None), "penalty", "D_patch_R1")
 
 
+def gpunit() -> Penalty:
+    # each use in training mode would bring the estimates of spectral norm nearer
+    return phase_of(test_gpunit.small().eval(), test_gpunit.drawn(), "discriminator", "D_R1")
+
+
 def phase_of(system: System[Any], batch: Any, phase: str, name: str) -> Penalty:
     def penalty() -> Tensor:
         torch.manual_seed(1)
@@ -44,7 +49,7 @@ def phase_of(system: System[Any], batch: Any, phase: str, name: str) -> Penalty:
     return penalty
 
 
-@pytest.mark.parametrize("make", [sincut, starganv2, tunit, swapping])
+@pytest.mark.parametrize("make", [sincut, starganv2, tunit, swapping, gpunit])
 def test_penalty_under_bfloat16_is_that_of_float32(make: Callable[[], Penalty]) -> None:
     penalty = make()
     expected = penalty()
