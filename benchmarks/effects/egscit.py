@@ -29,11 +29,12 @@ from i2i_rt.training.digits import THRESHOLD, Digits, colour_shares, placed, wri
 from i2i_rt.training.trainer import Trainer
 
 SIDE = 32
-PICTURES, JUDGED, SHOWN = 2000, 200, 8
+PICTURES, JUDGED, SHOWN = 1200, 200, 8
 SEEDS = (0, 1, 2)
 BATCH = 4
 RATE = 7e-4  # seventy times the paper's: the training is short
-STEPS, MASK_STEPS, CYCLEGAN_STEPS, QUICK_STEPS = 600, 300, 600, 2
+STEPS = PICTURES // BATCH  # of each stage: an epoch, in which the learning rate falls to nothing
+CYCLEGAN_EPOCHS, QUICK_STEPS = 2, 2
 WIDTH, BLOCKS = 32, 1
 SIZE = {"crop_size": SIDE, "load_size": SIDE, "batch": BATCH, "discriminator_width": 16}
 NETWORKS = {"width": WIDTH, "blocks": BLOCKS}  # of EGSC-IT
@@ -98,18 +99,17 @@ def trainings(folder: Path, data: Path, seed: int, *, quick: bool) -> dict[str, 
     common: dict[str, Any] = {**SIZE, "learning_rate": RATE, "seed": seed}
     once = {**common, **NETWORKS, "epochs": 1, "decay_epochs": 0}
     given = folder / f"masks-{seed}"
-    steps = dict.fromkeys(("masks", "second", CYCLEGAN), QUICK_STEPS)
-    if not quick:
-        steps = {"masks": MASK_STEPS, "second": STEPS, CYCLEGAN: CYCLEGAN_STEPS}
-    trained(given, "egscit-masks", data, steps=steps["masks"], settings=DEPTH, **once)
+    steps = QUICK_STEPS if quick else STEPS
+    trained(given, "egscit-masks", data, steps=steps, settings=DEPTH, **once)
     settings = {**DEPTH, "features": "random", "content": str(CONTENT), "style": str(STYLE)}
     found = {}
     for name, changes in VARIANTS.items():
         run = folder / f"{name.replace(' ', '-').lower()}-{seed}"
         options = {**once, "settings": settings | changes, "start": str(given)}
-        found[name] = trained(run, "egscit", data, steps=steps["second"], **options)[0]
-    options = {**common, **CYCLEGAN_NETWORKS, "epochs": 1, "decay_epochs": 1}
-    found[CYCLEGAN] = trained(folder / f"cyclegan-{seed}", "cyclegan", data, steps=steps[CYCLEGAN], **options)[0]
+        found[name] = trained(run, "egscit", data, steps=steps, **options)[0]
+    options = {**common, **CYCLEGAN_NETWORKS, "epochs": CYCLEGAN_EPOCHS, "decay_epochs": 1}
+    steps *= CYCLEGAN_EPOCHS
+    found[CYCLEGAN] = trained(folder / f"cyclegan-{seed}", "cyclegan", data, steps=steps, **options)[0]
     return found
 
 
@@ -194,10 +194,10 @@ DATA = (
 )
 METHOD = (
     f"Networks of width {WIDTH} with {BLOCKS} residual block in encoders and decoders beside the shared ones, "
-    f"{MASK_STEPS} steps of the first stage, once a seed, and {STEPS} of the second for each row, {BATCH} pictures a "
+    f"{STEPS} steps of the first stage, once a seed, and as many of the second for each row, {BATCH} pictures a "
     f"step, rates that begin at {RATE:g}, λ_c = {CONTENT}, λ_s = {STYLE}, VGG-19 with random features. "
     "UNIT is the same without all three parts: its domains share their inner layers. CycleGAN is of width "
-    f"{CYCLEGAN_NETWORKS['width']} with {CYCLEGAN_NETWORKS['blocks']} blocks and has {CYCLEGAN_STEPS} steps. "
+    f"{CYCLEGAN_NETWORKS['width']} with {CYCLEGAN_NETWORKS['blocks']} blocks, {CYCLEGAN_EPOCHS} times as long. "
     f"Seeds {', '.join(map(str, SEEDS))}, for the data too: means, lowest and highest; shares are means, in percent, "
     "of ink on background. Width, rate and drawing of weights were chosen on another seed's data by whether all three "
     "colours are reconstructed, without a look at the other rows."

@@ -88,4 +88,4 @@ def content_distance(activations: Sequence[Tensor], wanted: Sequence[Tensor]) ->
 def style_distance(activations: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """Gives EGSC-IT's style loss of `directions`: mean absolute differences of Gram matrices, divided by H·W alone."""
     pairs = zip(activations, wanted, strict=True)
-    return torch.stack([(a.shape[1] * (gram(a) - gram(b))).abs().mean() for a, b in pairs]).sum()
+    return torch.stack([a.shape[1] * (gram(a) - gram(b)).abs().mean() for a, b in pairs]).sum()
