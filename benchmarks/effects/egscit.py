@@ -29,7 +29,7 @@ from i2i_rt.training.digits import THRESHOLD, Digits, colour_shares, placed, wri
 from i2i_rt.training.trainer import Trainer
 
 SIDE = 32
-PICTURES, JUDGED, SHOWN = 1200, 200, 8
+PICTURES, JUDGED, SHOWN = 1000, 200, 8
 SEEDS = (0, 1, 2)
 BATCH = 4
 RATE = 7e-4  # seventy times the paper's: the training is short
