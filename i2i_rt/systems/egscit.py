@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.errors import I2IError
+from i2i_rt.metrics.pairs import psnr
 from i2i_rt.models.egscit import (
     Decoder,
     EgscitGenerator,
@@ -210,6 +211,14 @@ class Egscit(System[Batch]):
         """Gives the pictures of both domains, and either in the style of the other."""
         a, b = batch
         return [a, b, self.translated(networks, "a", "b", a, b), self.translated(networks, "b", "a", b, a)]
+
+    def scores(self, batch: Batch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """Gives the PSNR of held-out pictures that come back through the other domain, in their own style."""
+        a, b, in_b, in_a = self.samples(batch, networks)
+        return {
+            "psnr_a": psnr(self.translated(networks, "b", "a", in_b, a), a),
+            "psnr_b": psnr(self.translated(networks, "a", "b", in_a, b), b),
+        }
 
 
 def by_domain(vgg: FrozenNetwork, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i_rt.errors import I2IError
+from i2i_rt.metrics.pairs import psnr
 from i2i_rt.models.egscit import (
     Decoder,
     EgscitDiscriminator,
@@ -114,6 +115,11 @@ class EgscitMasks(System[Batch]):
         """Gives the pictures of each domain and their reconstructions."""
         made = [reconstructed(networks, domain, image)[0] for domain, image in zip(DOMAINS, batch, strict=True)]
         return [batch.a, made[0], batch.b, made[1]]
+
+    def scores(self, batch: Batch, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """Gives the PSNR of reconstructions of held-out pictures."""
+        a, again_a, b, again_b = self.samples(batch, networks)
+        return {"psnr_a": psnr(again_a, a), "psnr_b": psnr(again_b, b)}
 
 
 def reconstructed(networks: Mapping[str, nn.Module], domain: str, image: Tensor) -> tuple[Tensor, Tensor]:

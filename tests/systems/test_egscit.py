@@ -11,6 +11,7 @@ from torch import Tensor
 from i2i_rt.bundle import Bundle
 from i2i_rt.cli import main
 from i2i_rt.errors import I2IError
+from i2i_rt.metrics.pairs import psnr
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Shape, System
 from i2i_rt.systems.egscit import TRANSLATED, TURN, Egscit, EgscitSettings, build_egscit
@@ -122,6 +123,25 @@ def test_what_ablations_leave_out() -> None:
     assert torch.equal(made[2], plain.translated(networks, "a", "b", image, exemplar.flip(0)))
     assert not torch.allclose(made[0], full.translated(networks, "a", "b", image, exemplar.flip(0)))
     assert not plain.products(networks)
+
+
+def test_scores_are_of_pictures_that_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, system, ways = drawn(), small(), list[str]()
+
+    def halved(networks: object, source: str, target: str, image: Tensor, exemplar: Tensor) -> Tensor:
+        ways.append(source + target)
+        return image / 2
+
+    monkeypatch.setattr(system, "translated", halved)
+
+    scores = system.scores(images, system.networks)
+
+    assert ways == ["ab", "ba", "ba", "ab"]  # both there, then both back
+    torch.testing.assert_close(scores["psnr_a"], psnr(images.a / 4, images.a))
+    torch.testing.assert_close(scores["psnr_b"], psnr(images.b / 4, images.b))
+    first, again = build_egscit_masks(MASKS), drawn()
+    monkeypatch.setattr(first, "samples", lambda batch, networks: [batch.a, again.a / 2, batch.b, again.b / 3])
+    torch.testing.assert_close(first.scores(images, first.networks)["psnr_b"], psnr(images.b / 3, images.b))
 
 
 @pytest.mark.parametrize("wrong", [{"reductions": -1}, {"layers": 0}, {"mask_low": 1.5}, {"content": -1.0}])
