@@ -51,15 +51,15 @@ the domains are the colours nearer to yellow and those nearer to magenta, one qu
 and light are the content. What is coloured is the shape, so that translations are judged by rule."""
 METHOD = f"""\
 Method: `i2i-rt train smoothing` with its three losses and without, all else alike, seeds \
-{", ".join(map(str, SEEDS))}: {STEPS} steps of 4 images, width {WIDTH}. The paper trains {100_000 // STEPS} times as long, so the \
-learning rate is {LEARNING_RATE:g} here, the mapping network's {SETTINGS["mapping_rate"]} of it (0.01), and the style \
-regularisation grows from a tenth of the steps on (0.4). Its weight and that of the content loss are the paper's, 1; \
-triplets weigh 0.1, which the authors advise. A content loss of 0.1 was tried before: seeds 1 and 2 became smoother \
-and seed 0 less smooth, which a regularisation of 3 or 5 and content losses of 0.01 and 0.3 did not mend. LPIPS has \
-random features, in the loss and in the measures; its figures compare with no others. Measured on the held-out \
-pictures with the averaged weights: ways of {PATH_STEPS} steps between codes of two domains, half of them made from \
-noise and half read from pictures. ± is the deviation over the seeds; both trainings of a seed begin with the same \
-weights and see the same batches."""
+{", ".join(map(str, SEEDS))}: {STEPS} steps of 4 images, width {WIDTH}. The paper trains {100_000 // STEPS} times \
+as long, so the learning rate is {LEARNING_RATE:g} here, the mapping network's {SETTINGS["mapping_rate"]} of it \
+(0.01), and the style regularisation grows from a tenth of the steps on (0.4). Its weight and that of the content \
+loss are the paper's, 1; triplets weigh 0.1, which the authors advise. A content loss of 0.1 was tried before: \
+seeds 1 and 2 became smoother and seed 0 less smooth, which a regularisation of 3 or 5 and content losses of 0.01 \
+and 0.3 did not mend. LPIPS has random features, in the loss and in the measures; its figures compare with no \
+others. Measured on the held-out pictures with the averaged weights: ways of {PATH_STEPS} steps between codes of \
+two domains, half of them made from noise and half read from pictures. ± is the deviation over the seeds; both \
+trainings of a seed begin with the same weights and see the same batches."""
 
 
 @dataclass(frozen=True)
