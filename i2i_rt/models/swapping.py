@@ -44,6 +44,17 @@ class SwappingEncoderConfig:
         if len(self.widths) < 2 or not self.texture_widths:
             raise I2IError("a Swapping Autoencoder's encoder needs a reduction in each of its branches")
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be multiples of."""
+        return int(2 ** (len(self.widths) - 1))
+
+    @property
+    def low(self) -> int:
+        """The least that the sides may be."""
+        # the texture branch's convolutions, 3x3 with stride 2 on nothing but the input, must leave one place
+        return self.multiple * int(2 ** (len(self.texture_widths) + 1) - 1)
+
 
 @dataclass(frozen=True)
 class SwappingGeneratorConfig:
@@ -72,9 +83,7 @@ class SwappingEncoder(nn.Module):
     def __init__(self, config: SwappingEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.multiple = 2 ** (len(config.widths) - 1)
-        # the texture branch's convolutions, 3x3 with stride 2 on nothing but the input, must leave one place
-        self.low = self.multiple * (2 ** (len(config.texture_widths) + 1) - 1)
+        self.multiple, self.low = config.multiple, config.low
         self.from_rgb = EqualizedConv(config.in_channels, config.widths[0], 1)
         self.down = nn.Sequential(
             *(

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from i2i_rt.errors import I2IError
 from i2i_rt.metrics.lpips import Lpips, lpips
 from i2i_rt.metrics.styles import diversity
 from i2i_rt.models import across
@@ -62,6 +63,8 @@ class MunitSettings(TwoDomainsSettings):
         super().__post_init__()
         self.at_least(1, "style_size")
         self.at_least(0, "content", "style")
+        if min(self.perceptron, default=1) < 1:
+            raise I2IError(f"--set perceptron is {','.join(map(str, self.perceptron))}; each width must be at least 1")
 
 
 class Munit(TwoDomains):

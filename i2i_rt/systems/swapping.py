@@ -76,9 +76,9 @@ class SwappingSettings(Settings):
     patch_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        self.at_least(1, "reductions", "structure_channels", "texture_channels", "texture_reductions", "max_width")
+        self.at_least(1, "reductions", "structure_channels", "texture_channels", "texture_reductions")
         self.at_least(1, "patch_width", "crops")
-        self.at_least(2, "patch_hidden")
+        self.at_least(2, "max_width", "patch_hidden")  # there are layers of half of them
         self.at_least(0, "reconstruction", "gan", "patch_gan", "penalty", "patch_penalty")
         if self.patch_size < 8 or self.patch_size & (self.patch_size - 1):
             raise I2IError(f"--set patch_size is {self.patch_size}; it must be a power of two, at least 8")
@@ -258,17 +258,15 @@ def build_swapping(shape: Shape) -> SwappingAutoencoder:
     """
     settings, side, width = cast(SwappingSettings, shape.settings), shape.crop_size, shape.width
     reductions, texture = settings.reductions, settings.texture_channels
-    encoder = SwappingEncoder(
-        SwappingEncoderConfig(
-            widths=tuple(width * 2**level for level in range(reductions + 1)),
-            texture_widths=tuple(
-                min(texture, width * 2 ** (reductions + 1 + level)) for level in range(settings.texture_reductions)
-            ),
-            structure_channels=settings.structure_channels,
-            texture_channels=texture,
-        )
+    encoder = SwappingEncoderConfig(
+        widths=tuple(width * 2**level for level in range(reductions + 1)),
+        texture_widths=tuple(
+            min(texture, width * 2 ** (reductions + 1 + level)) for level in range(settings.texture_reductions)
+        ),
+        structure_channels=settings.structure_channels,
+        texture_channels=texture,
     )
-    if side % encoder.multiple or side < encoder.low:
+    if side % encoder.multiple or side < encoder.low:  # before there are networks, which could be too large
         raise I2IError(
             f"--crop-size is {side}; with {reductions} reductions and {settings.texture_reductions} of the texture it "
             f"must be a multiple of {encoder.multiple}, at least {encoder.low}: set reductions to another number"
@@ -284,7 +282,7 @@ def build_swapping(shape: Shape) -> SwappingAutoencoder:
         )
     )
     return SwappingAutoencoder(
-        encoder,
+        SwappingEncoder(encoder),
         generator,
         SwappingDiscriminator(discriminator_config(side, shape.discriminator_width, settings.max_width)),
         SwappingPatchDiscriminator(patch_discriminator_config(settings)),

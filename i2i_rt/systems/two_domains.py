@@ -128,11 +128,19 @@ class TwoDomains(System[Batch]):
 
 
 def check_crops(shape: Shape, settings: TwoDomainsSettings) -> None:
-    """Raises `I2IError` where a decoder would not give crops their size back."""
+    """Raises `I2IError` where a decoder would not give crops their size back, or they would be reduced to one place.
+
+    A place alone has no statistics, and no edge to reflect.
+    """
     if shape.crop_size % 2**settings.reductions:
         raise I2IError(
             f"--crop-size is {shape.crop_size}; with --set reductions={settings.reductions} it must be a multiple of "
             f"{2**settings.reductions}"
+        )
+    if shape.crop_size < 2 * 2**settings.reductions:
+        raise I2IError(
+            f"--crop-size is {shape.crop_size}; with --set reductions={settings.reductions} it must be at least "
+            f"{2 * 2**settings.reductions}"
         )
 
 

@@ -7,6 +7,7 @@ has colours. Of the held-out pictures `testA` and `testB` the translations are k
 
 import gzip
 import struct
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import permutations
@@ -72,9 +73,11 @@ def read_digits(path: Path, side: int = 28) -> Digits:
         I2IError: where there is neither, or a file is damaged.
     """
     if not path.is_dir():
-        raise I2IError(f"there is no folder {path}; --digits names one with folders 0 to 9, or with IDX files")
+        raise I2IError(f"there is no folder {path}; name one with folders 0 to 9, or with IDX files")
     idx = sorted(path.glob("*idx3-ubyte*"))
     images, labels = _read_idx(idx) if idx else _read_folders(path)
+    if not images:
+        raise I2IError(f"the IDX files in {path} hold no pictures")
     return Digits(np.stack([placed(image, side) > THRESHOLD for image in images]), np.asarray(labels))
 
 
@@ -137,7 +140,7 @@ def read_idx(file: Path, axes: int) -> np.ndarray:
         if (zero, kind, found) != (0, 8, axes):
             raise ValueError(content[:4])
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(lengths)
-    except (OSError, EOFError, ValueError, struct.error) as error:
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise I2IError(f"{file} is no complete IDX file of bytes with {axes} axes") from error
 
 

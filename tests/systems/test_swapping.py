@@ -173,6 +173,7 @@ def test_discriminators_learn_as_if_r1_were_part_of_every_step() -> None:
     ("shape", "words"),
     [
         pytest.param({"crop_size": 32, "settings": SwappingSettings()}, "multiple of 16, at least 112", id="small"),
+        pytest.param({"settings": SwappingSettings(reductions=40)}, f"multiple of {2**40}, at least", id="huge"),
         pytest.param({"crop_size": 80}, "--crop-size is 80; it must be 3 or 4 times a power of two", id="odd"),
     ],
 )
@@ -182,7 +183,16 @@ def test_crops_that_do_not_fit_are_refused(shape: dict[str, Any], words: str) ->
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"patch_size": 24}, {"patch_size": 4}, {"smallest": 0.5}, {"largest": 2.0}, {"crops": 0}, {"gan": -1.0}]
+    "wrong",
+    [
+        {"max_width": 1},
+        {"patch_size": 24},
+        {"patch_size": 4},
+        {"smallest": 0.5},
+        {"largest": 2.0},
+        {"crops": 0},
+        {"gan": -1.0},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(I2IError, match=f"--set .*{next(iter(wrong))}"):

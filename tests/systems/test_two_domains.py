@@ -257,6 +257,19 @@ def test_crops_that_decoders_do_not_give_back_are_refused(name: str) -> None:
         small(name, 36, reductions="3")
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_crops_that_would_be_reduced_to_one_place_are_refused(name: str) -> None:
+    small(name, reductions="4")
+    with pytest.raises(I2IError, match="--crop-size is 32; with --set reductions=5 it must be at least 64"):
+        small(name, reductions="5")
+
+
+@pytest.mark.parametrize("widths", ["0", "8,-3"])
+def test_widths_that_mean_nothing_are_refused(widths: str) -> None:
+    with pytest.raises(I2IError, match=f"--set perceptron is {widths}; each width must be at least 1"):
+        small("munit", perceptron=widths)
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [

@@ -134,6 +134,18 @@ def test_idx_files_are_read_packed_or_not(tmp_path: Path) -> None:
         read_digits(tmp_path)
 
 
+def test_idx_files_that_are_damaged_or_empty_are_refused(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(struct.pack(">HBBIII", 0, 8, 3, 20, 8, 8) + bytes(range(256)) * 5))
+    packed[10] = 0xFF  # the first block's kind, which does not exist
+    (tmp_path / "images.gz").write_bytes(packed)
+    with pytest.raises(I2IError, match=r"images\.gz is no complete IDX file"):
+        read_idx(tmp_path / "images.gz", 3)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(struct.pack(">HBBIII", 0, 8, 3, 0, 8, 8))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, 0))
+    with pytest.raises(I2IError, match="hold no pictures"):
+        read_digits(tmp_path)
+
+
 def test_what_is_no_set_of_digits_is_refused(digits: Digits, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(I2IError, match="has no pictures in a folder 0"):
         read_digits(tmp_path)
