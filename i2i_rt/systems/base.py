@@ -240,6 +240,10 @@ class System(nn.Module, ABC, Generic[Data]):
         """Names the networks that stay as another run left them, which has to be named (`--from`)."""
         return ()
 
+    def fresh(self) -> tuple[str, ...]:
+        """Names the networks that have to begin with weights that are drawn, not with another run's (`--from`)."""
+        return ()
+
     def forward(self, batch: Data, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gives `losses`, detached, and their sum `total`, whose backward pass reaches the weights of the phase."""
         for name, network in self.networks.items():

@@ -36,7 +36,8 @@ class GPUNITSettings(NetworkSettings):
     Attributes:
         content_encoder: a file with it, such as the official content_encoder.pt; without one, it is that of a run of
             gpunit-prior (--from).
-        scratch: whether it begins with weights that are drawn and is trained along: the baseline of figure 7.
+        scratch: whether it begins with weights that are drawn and is trained along: the baseline of figure 7,
+            which takes no prior (--from).
         reductions: how often the content encoder halves the size; official files have 5.
         skip: whether the generator has dynamic skip connections.
         style_dim, bottleneck: numbers of a style, and of the layer before it.
@@ -137,6 +138,9 @@ class GPUNIT(System[Batch]):
 
     def given(self) -> tuple[str, ...]:
         return () if self.settings.content_encoder or self.settings.scratch else ("content_encoder",)
+
+    def fresh(self) -> tuple[str, ...]:
+        return ("content_encoder",) if self.settings.scratch else ()
 
     def averaged(self) -> tuple[str, ...]:
         return self.trained_in("generator")

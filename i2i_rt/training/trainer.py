@@ -70,8 +70,15 @@ class Trainer:
         """Takes the weights of another run for every network that both have; gives those networks' names.
 
         Raises:
-            I2IError: where there is none, one has another shape, or one that the system does not train is missing.
+            I2IError: where there is none, one has another shape, or one that the system does not train is missing; or
+                where one has to begin anew.
         """
+        anew = [name for name in self.system.fresh() if name in networks]
+        if anew:
+            raise I2IError(
+                f"--from {source}: it has {', '.join(anew)}, which the settings of this run say to begin anew; leave "
+                "one of the two out"
+            )
         shared = [name for name in self.system.networks if name in networks]
         if not shared:
             raise I2IError(

@@ -17,6 +17,9 @@ from i2i_rt.models.gpunit_encoders import ContentEncoder, ContentEncoderConfig
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Shape
 from i2i_rt.systems.gpunit import GPUNIT, GPUNITSettings, build_gpunit
+from i2i_rt.training.processes import Processes
+from i2i_rt.training.recipes import options_of
+from i2i_rt.training.trainer import Trainer
 from tests.deployment import deployed
 from tests.training.conftest import draw_pictures
 
@@ -122,6 +125,17 @@ def test_identity_is_of_the_face_that_gives_the_style_and_of_no_network_of_the_s
     cosine = torch.cosine_similarity(network(translated), network(batch.b)).mean()
     torch.testing.assert_close(loss, 2 * (1 - cosine))
     assert loss.requires_grad and set(system.networks) == {*system.averaged(), "content_encoder", "discriminator"}
+
+
+def test_content_encoder_from_scratch_takes_no_prior() -> None:
+    settings = {"scratch": "true", "reductions": "3", "style_dim": "8", "bottleneck": "4", "max_width": "8"}
+    sizes = {"width": 4, "discriminator_width": 4, "crop_size": 32}
+    options = options_of("gpunit", "photos", settings=settings, **sizes)
+    trainer = Trainer(options, Processes(0, 1, torch.device("cpu")))
+    prior = {"content_encoder": trainer.system.networks["content_encoder"].state_dict()}
+
+    with pytest.raises(I2IError, match=r"--from runs/prior: it has content_encoder, which .* to begin anew"):
+        trainer.begin_with(prior, "runs/prior")
 
 
 @pytest.mark.parametrize("given", [{"identity": 1.0}, {"faces": "model_ir_se50.pth"}])
