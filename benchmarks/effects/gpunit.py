@@ -122,7 +122,7 @@ def judge(pictures: Sequence[np.ndarray], cases: Sequence[Case], masks: np.ndarr
     """Measures pictures by the poses and looks that they are to have."""
     objects = [found(picture, case.look) for picture, case in zip(pictures, cases, strict=True)]
     rights = [cover(TO, case.pose) > 0.5 for case in cases]
-    centre, angle = np.array([pose_errors(mask, case.pose) for mask, case in zip(objects, cases, strict=True)]).T
+    centre, angle = np.array([pose_errors(mask, TO, case.pose) for mask, case in zip(objects, cases, strict=True)]).T
     both = [((mask & right).sum(), (mask | right).sum()) for mask, right in zip(objects, rights, strict=True)]
     masks = np.zeros((2, 0)) if masks is None else masks
     return Judged(centre, angle, np.array([a / b for a, b in both]), masks[0], masks[1])
@@ -205,7 +205,8 @@ METHOD = (
     f"pairs, each translation {STEPS} steps of {TRANSLATION['batch']} pictures; {len(SEEDS)} seeds. The losses have "
     "the paper's weights, but VGG's is left out; learning rates are higher, for there are few steps; networks are the "
     "last ones, not the averages. The object is where colours are closer to the reference's object than to its ground "
-    "and its disc; its centre and axis are those of its pixels. Where nothing is found, the pose counts as chance. "
+    "and its disc; its centre and axis are those of the class's shape where that fits these pixels best. Where nothing "
+    "is found, the pose counts as chance. "
     "Masks are above 0 where the skip connections take something from the encoder."
 )
 

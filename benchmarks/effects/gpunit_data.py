@@ -1,14 +1,14 @@
 """Pictures of six classes that are drawn from a pose, which classes can share, and a look, which is the class's own.
 
-A pose is where an oblong object lies, how it is turned and how long it is. Objects are symmetric, so that centre and
-axis of the pose are those of the object's pixels. Half of the classes are dark on light ground, the others light on
-dark; and beside every object lies a disc, anywhere, which is nearly as large as the object in the former and small in
-the latter. So neither brightness nor size says which thing of the one class is which of the other.
+A pose is where an oblong object lies, how it is turned and how long it is. Half of the classes are dark on light ground,
+the others light on dark; and beside every object lies a disc, anywhere, which is nearly as large as the object in the
+former and small in the latter. So neither brightness nor size says which thing of the one class is which of the other.
 """
 
 import colorsys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 
 SIDE, FINE = 32, 4  # pixels of a side; samples of each, for smooth edges
 APART = 100.0  # least distance of the object's mean colour to those of ground, disc and the disc's edge, in levels
+LENGTHS = tuple(share * SIDE for share in (0.22, 0.25, 0.28))  # half an object's, that are looked for
 FOUND = (12, SIDE * SIDE // 2)  # pixels that an object has, at least and at most
 
 # where an object is: `u` along its axis and `v` across, both in half its length
@@ -58,7 +59,7 @@ class Look:
 
 def draw_pose(generator: np.random.Generator) -> Pose:
     y, x = generator.uniform(0.3, 0.7, 2) * SIDE
-    return Pose(y, x, generator.uniform(0, np.pi), generator.uniform(0.22, 0.28) * SIDE)
+    return Pose(y, x, generator.uniform(0, np.pi), generator.uniform(LENGTHS[0], LENGTHS[-1]))
 
 
 def draw_look(name: str, generator: np.random.Generator) -> Look:
@@ -121,18 +122,30 @@ def found(picture: np.ndarray, look: Look) -> np.ndarray:
     return np.asarray(np.argmin(gaps, 0) == 0)
 
 
-def pose_errors(mask: np.ndarray, pose: Pose) -> tuple[float, float]:
+@cache
+def templates(name: str) -> tuple[list[float], np.ndarray]:
+    """Gives angles, and the spectra of a class's shape at each of them and in three lengths, each of length 1."""
+    angles = [float(angle) for angle in np.arange(0, np.pi, np.pi / 36) for _ in LENGTHS]
+    poses = [Pose(SIDE / 2, SIDE / 2, angle, length) for angle, length in zip(angles, LENGTHS * 36, strict=True)]
+    shapes = [cover(name, pose) for pose in poses]
+    # as large as two pictures, so that nothing that leaves on one side comes back on the other
+    return angles, np.conj(np.fft.rfft2([shape / np.linalg.norm(shape) for shape in shapes], (2 * SIDE, 2 * SIDE)))
+
+
+def pose_errors(mask: np.ndarray, name: str, pose: Pose) -> tuple[float, float]:
     """Gives how far an object's centre is from a pose's, in pixels, and how far its axis is turned, in degrees.
 
-    Both are of the mask's moments. Where there is no object, or nearly everywhere, it counts as one in the middle that
-    is turned by 45 degrees, which is chance.
+    The object is where the class's shape fits the mask best, moved by whole pixels and turned by 5 degrees: what else
+    the mask has does not count. Where there is no object, or nearly everywhere, it counts as one in the middle that is
+    turned by 45 degrees, which is chance.
     """
     if not FOUND[0] <= mask.sum() <= FOUND[1]:
         return float(np.hypot(pose.y - SIDE / 2, pose.x - SIDE / 2)), 45.0
-    rows, columns = np.nonzero(mask)
-    y, x = rows.mean() + 0.5, columns.mean() + 0.5
-    (xx, xy), (_, yy) = np.cov(columns, rows, bias=True)
-    turned = np.degrees(0.5 * np.arctan2(2 * xy, xx - yy) - pose.angle) % 180
+    angles, spectra = templates(name)
+    overlaps = np.fft.irfft2(np.fft.rfft2(mask, (2 * SIDE, 2 * SIDE)) * spectra, (2 * SIDE, 2 * SIDE))
+    best, *moved = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
+    y, x = ((int(shift) + SIDE) % (2 * SIDE) - SIDE / 2 for shift in moved)
+    turned = np.degrees(angles[int(best)] - pose.angle) % 180
     return float(np.hypot(y - pose.y, x - pose.x)), float(min(turned, 180 - turned))
 
 
