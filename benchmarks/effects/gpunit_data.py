@@ -1,8 +1,9 @@
 """Pictures of six classes that are drawn from a pose, which classes can share, and a look, which is the class's own.
 
 A pose is where an oblong object lies, how it is turned and how long it is. Half of the classes are dark on light
-ground, the others light on dark; and beside every object lies a disc, anywhere, which is nearly as large as the object in the
-former and small in the latter. So neither brightness nor size says which thing of the one class is which of the other.
+ground, the others light on dark; and beside every object lies a disc, anywhere, which is nearly as large as the
+object in the former and small in the latter. So neither brightness nor size says which thing of the one class is
+which of the other.
 """
 
 import colorsys
