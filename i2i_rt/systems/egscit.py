@@ -5,6 +5,7 @@ UNIT's networks, whose middle both domains share, translate; masks and styles co
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class EgscitSettings(EgscitMasksSettings):
     """The depth of the networks, and what guides the translation.
 
     Attributes:
-        reductions: how often encoders halve the size; the same in both stages; 0 for digits of 28 pixels.
+        reductions: how often encoders halve the size; the same in both stages; 0 for single digits.
         layers: strided convolutions of a discriminator.
         masks: false leaves the feature masks out (an ablation of section 4).
         adain: false leaves the exemplar's statistics out; such a run has no style and leaves no bundle.
@@ -107,7 +108,10 @@ class Egscit(System[Batch]):
         self.discriminator_a, self.discriminator_b = (build_discriminator(shape, settings) for _ in DOMAINS)
         # in a dictionary, so that nothing of them is counted twice
         self._ways = {way: self.way(self.networks, *way) for way in ("aa", "ab", "ba", "bb")}
-        self._vgg = vgg19_caffe(settings.features) if settings.content or settings.style else None
+
+    @cached_property
+    def _vgg(self) -> FrozenNetwork:
+        return vgg19_caffe(self.settings.features)
 
     def trained_in(self, phase: str) -> tuple[str, ...]:
         if phase == "generator":
@@ -154,7 +158,7 @@ class Egscit(System[Batch]):
 
     def perceptual(self, made: Mapping[str, Tensor], images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gives equation 4 of translations, by the domain of what they were made of."""
-        if self._vgg is None:
+        if not (self.settings.content or self.settings.style):
             return {}
         found, losses = by_domain(self._vgg, made), dict[str, Tensor]()
         with torch.no_grad():
@@ -235,4 +239,5 @@ def build_egscit(shape: Shape) -> Egscit:
     return system
 
 
-RECIPE = replace(MASKS_RECIPE, settings=EgscitSettings)
+# an iteration of the paper is a step of the discriminators and five of the generators, each with pictures of its own
+RECIPE = replace(MASKS_RECIPE, epochs=TURN * MASKS_RECIPE.epochs, settings=EgscitSettings)

@@ -40,7 +40,7 @@ class EgscitMasksSettings(Settings):
     """The depth of the networks.
 
     Attributes:
-        reductions: how often encoders halve the size; the same in both stages; 0 for digits of 28 pixels.
+        reductions: how often encoders halve the size; the same in both stages; 0 for single digits.
         layers: strided convolutions of a discriminator.
     """
 
@@ -155,6 +155,11 @@ def build_features(shape: Shape, settings: EgscitMasksSettings) -> EgscitStyleEn
 
 
 def build_discriminator(shape: Shape, settings: EgscitMasksSettings) -> EgscitDiscriminator:
+    if shape.crop_size <= 2**settings.layers:  # one place has no statistics to normalise with
+        raise I2IError(
+            f"--crop-size is {shape.crop_size}; with --set layers={settings.layers} it must be more than "
+            f"{2**settings.layers}"
+        )
     widths = tuple(shape.discriminator_width << layer for layer in range(settings.layers))
     return EgscitDiscriminator(EgscitDiscriminatorConfig(3, widths))
 

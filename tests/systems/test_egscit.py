@@ -12,7 +12,9 @@ from i2i_rt.bundle import Bundle
 from i2i_rt.cli import main
 from i2i_rt.errors import I2IError
 from i2i_rt.metrics.pairs import psnr
+from i2i_rt.pretrained import FrozenNetwork
 from i2i_rt.spec import StyleInfo
+from i2i_rt.systems import egscit, table
 from i2i_rt.systems.base import Batch, Shape, System
 from i2i_rt.systems.egscit import TRANSLATED, TURN, Egscit, EgscitSettings, build_egscit
 from i2i_rt.systems.egscit_masks import EgscitMasksSettings, build_egscit_masks, polynomial
@@ -153,6 +155,23 @@ def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
 def test_crops_that_do_not_fit_are_refused() -> None:
     with pytest.raises(I2IError, match=r"--crop-size is 36; .* multiple of 8"):
         build_egscit_masks(replace(MASKS, crop_size=36, settings=EgscitMasksSettings(reductions=3)))
+    with pytest.raises(I2IError, match="--crop-size is 32; with --set layers=5 it must be more than 32"):
+        build_egscit_masks(replace(MASKS, settings=EgscitMasksSettings(reductions=1, layers=5)))
+
+
+def test_second_stage_has_five_steps_for_each_of_the_discriminators() -> None:
+    (_, first), (_, second) = (table.find(name) for name in ("egscit-masks", "egscit"))
+    assert second.epochs == TURN * first.epochs
+
+
+def test_networks_are_made_without_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(features: str) -> FrozenNetwork:
+        raise I2IError(f"{features} features are not here")
+
+    monkeypatch.setattr(egscit, "vgg19_caffe", missing)
+    system = small(features="pretrained", content=1.0)  # as for a bundle of a run
+    with pytest.raises(I2IError, match="pretrained features are not here"):
+        system.losses(drawn(), "generator", {})
 
 
 WORDS = ["--crop-size", "32", "--load-size", "36", "--width", "4", "--blocks", "1", "--discriminator-width", "4"]
