@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from i2i_rt.errors import I2IError
 from i2i_rt.models import across
 from i2i_rt.models.gpunit import Generator
 from i2i_rt.models.gpunit_encoders import ContentEncoder, StyleEncoder, StyleSampler, StyleSamplerConfig
 from i2i_rt.spec import StyleInfo
 from i2i_rt.systems.base import Batch, Optimization, Product, Recipe, Shape, System
 from i2i_rt.systems.gpunit_networks import NetworkSettings, build_networks, gpunit_product
-from i2i_rt.systems.imle import check_samples, closest_noise, distance_to_samples
+from i2i_rt.systems.imle import closest_noise, distance_to_samples
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class GPUNITSamplerSettings(NetworkSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_samples(self.samples)
+        self.at_least(2, "samples")  # batch norm takes their statistics
 
 
 class GPUNITSampling(System[Batch]):
@@ -66,8 +67,14 @@ class GPUNITSampling(System[Batch]):
         return "content_encoder", "style_encoder", "generator"
 
     def losses(self, batch: Batch, phase: str, kept: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Every process computes the loss of all styles: batch norm takes the statistics of the whole batch."""
+        """Every process computes the loss of all styles: batch norm takes the statistics of the whole batch.
+
+        Raises:
+            I2IError: where there is but one style, which has none.
+        """
         styles = across.gathered(self.style_encoder(batch.b).float())
+        if len(styles) < 2:
+            raise I2IError("the sampler's batch norm needs two styles at once; give a larger --batch")
         noise = closest_noise(styles, self.sampler, self.sampler.config.noise_dim, self.drawn)
         return {"IMLE": functional.mse_loss(self.sampler(noise).float(), styles)}
 

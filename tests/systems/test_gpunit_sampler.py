@@ -55,7 +55,12 @@ def test_styles_come_nearer_in_a_few_steps() -> None:
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:
-    with pytest.raises(I2IError, match="--set samples=0: at least one sample has to be drawn"):
-        small(samples=0)
+    with pytest.raises(I2IError, match="--set samples is 1; it must be at least 2"):
+        small(samples=1)
     with pytest.raises(I2IError, match="noise_dim, hidden and style_dim of a style sampler must be at least 1"):
         small(hidden=0)
+
+
+def test_one_style_alone_is_refused() -> None:
+    with pytest.raises(I2IError, match="needs two styles at once; give a larger --batch"):
+        small().losses(Batch(*(images[:1] for images in drawn())), "sampler", {})
