@@ -21,6 +21,7 @@ from i2i_rt.training.processes import Processes
 from i2i_rt.training.recipes import options_of
 from i2i_rt.training.trainer import Trainer
 from tests.deployment import deployed
+from tests.gradients import check_phase
 from tests.training.conftest import draw_pictures
 
 SMALL = GPUNITSettings(style_dim=8, bottleneck=4, max_width=8, features="random", vgg=0.0)
@@ -51,19 +52,7 @@ def official_content_encoder(file: Path) -> ContentEncoder:
 
 @pytest.mark.parametrize("phase", GPUNIT.phases)
 def test_each_phase_gives_gradients_to_its_own_networks(phase: str) -> None:
-    system = small()
-
-    losses = system(drawn(), phase, {})
-    total = losses.pop("total")
-    total.backward()
-
-    touched = {
-        name
-        for name, network in system.networks.items()
-        if any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
-    }
-    assert touched == set(system.trained_in(phase))
-    assert total.item() == pytest.approx(sum(loss.item() for loss in losses.values()), rel=1e-5)
+    check_phase(small(), drawn(), phase, {})
 
 
 def test_reconstruction_has_no_features_of_the_encoder_unless_it_is_asked_for() -> None:

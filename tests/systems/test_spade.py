@@ -13,6 +13,7 @@ from i2i_rt.stages.table import stages_of
 from i2i_rt.systems import table
 from i2i_rt.systems.base import LabelledBatch, Shape
 from i2i_rt.systems.spade import Spade, SpadeSettings
+from tests.gradients import check_phase
 
 LABELS = 3
 
@@ -48,17 +49,7 @@ def test_each_phase_gives_gradients_to_its_own_networks(settings: dict[str, Any]
     system, kept = small(**settings), {}
 
     for phase in system.phases:
-        system.zero_grad()
-        losses = system(batch(), phase, kept)
-        total = losses.pop("total")
-        total.backward()
-        assert total.item() == pytest.approx(sum(loss.item() for loss in losses.values()), rel=1e-5)
-        touched = {
-            key
-            for key, network in system.networks.items()
-            if any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
-        }
-        assert touched == set(system.trained_in(phase))
+        check_phase(system, batch(), phase, kept)
 
 
 def test_losses_have_their_formulas() -> None:

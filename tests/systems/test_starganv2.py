@@ -18,6 +18,7 @@ from i2i_rt.training.processes import Processes
 from i2i_rt.training.recipes import options_of
 from i2i_rt.training.run_folder import create_bundle
 from i2i_rt.training.trainer import Trainer
+from tests.gradients import touched
 from tests.importers.test_stargan import official_fan
 from tests.small.stargan import SMALL
 
@@ -41,14 +42,6 @@ def images(count: int = 3) -> DomainBatch:
     image, reference, other = (torch.rand(count, 3, 32, 32, generator=generator) * 2 - 1 for _ in range(3))
     numbers = torch.arange(count)
     return DomainBatch(image, numbers % 3, reference, other, (numbers + 1) % 3)
-
-
-def touched(system: StarGANv2) -> set[str]:
-    return {
-        name
-        for name, network in system.networks.items()
-        if any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
-    }
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -25,6 +25,7 @@ from i2i_rt.systems.swapping import (
 )
 from i2i_rt.systems.table import find
 from tests.deployment import deployed
+from tests.gradients import check_phase
 from tests.training.conftest import draw_pictures
 
 SMALL = SwappingSettings(
@@ -63,17 +64,7 @@ def test_each_phase_gives_gradients_to_its_own_networks(step: int, phase: str) -
     system = small()
     system.step = step
 
-    losses = system(drawn(), phase, {})
-    total = losses.pop("total")
-    total.backward()
-
-    touched = {
-        name
-        for name, network in system.networks.items()
-        if any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
-    }
-    assert touched == set(system.trained_in(phase))
-    assert total.item() == pytest.approx(sum(loss.item() for loss in losses.values()), rel=1e-5)
+    check_phase(system, drawn(), phase, {})
 
 
 def test_losses_are_of_reconstructions_of_half_and_swaps_of_all() -> None:

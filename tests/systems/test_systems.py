@@ -11,6 +11,7 @@ from i2i_rt.systems import table
 from i2i_rt.systems.base import Batch, Shape, System
 from i2i_rt.systems.cut import CUT, contrasted_layers
 from i2i_rt.systems.image_pool import ImagePool
+from tests.gradients import touched
 
 SYSTEMS = ["cyclegan", "cut", "fastcut", "sincut", "pix2pix"]  # those that take two images; others have own tests
 
@@ -33,12 +34,7 @@ def test_each_phase_gives_gradients_to_its_own_networks(name: str) -> None:
     for phase in system.phases:
         system.zero_grad()
         system(images(2), phase, kept)["total"].backward()
-        touched = {
-            key
-            for key, network in system.networks.items()
-            if any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
-        }
-        assert touched == set(system.trained_in(phase))
+        assert touched(system) == set(system.trained_in(phase))
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

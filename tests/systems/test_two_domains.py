@@ -29,6 +29,7 @@ from i2i_rt.systems.munit import Munit
 from i2i_rt.systems.two_domains import TwoDomains
 from i2i_rt.systems.unit import Unit
 from tests.deployment import deployed
+from tests.gradients import check_phase
 from tests.training.conftest import draw_pictures
 
 SYSTEMS = ("munit", "unit", "unit-shared")
@@ -59,17 +60,7 @@ def test_each_phase_gives_gradients_to_its_own_networks(name: str) -> None:
     system, kept = small(name), {}
 
     for phase in system.phases:
-        system.zero_grad()
-        losses = system(images(), phase, kept)
-        total = losses.pop("total")
-        total.backward()
-        assert total.item() == pytest.approx(sum(loss.item() for loss in losses.values()), rel=1e-5)
-        touched = {
-            key
-            for key, network in system.networks.items()
-            if any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
-        }
-        assert touched == set(system.trained_in(phase))
+        check_phase(system, images(), phase, kept)
     assert sorted(key for phase in system.phases for key in system.trained_in(phase)) == sorted(system.networks)
 
 
