@@ -324,6 +324,7 @@ RECIPE = Recipe(
     epochs=25,
     decay_epochs=0,
     batch=16,
+    resize="short",
     load_size=256,
     crop_size=256,
     learning_rate=2e-3,

@@ -7,6 +7,7 @@ has colours. Of the held-out pictures `testA` and `testB` the translations are k
 
 import gzip
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -147,7 +148,8 @@ def read_idx(file: Path, axes: int) -> np.ndarray:
 def write(digits: Digits, folder: Path, kind: Kind, *, train: int, test: int, seed: int = 0) -> None:
     """Writes a set of `train` pictures a domain and `test` held-out ones with their answers; all follow from `seed`.
 
-    A held-out digit is in no training picture. File names end in the digit, or digits, that a picture shows.
+    A held-out digit is in no training picture. File names end in the digit, or digits, that a picture shows. The
+    folder is there once the set is complete.
 
     Raises:
         I2IError: where the folder holds a set, or there are too few digits.
@@ -158,14 +160,27 @@ def write(digits: Digits, folder: Path, kind: Kind, *, train: int, test: int, se
         raise I2IError(f"there would be {train} pictures to train with and {test} to test; both need at least one")
     generator = np.random.Generator(np.random.PCG64(seed))
     learned, held_out = digits.split(max(len(digits.labels) // 6, 1), generator)
-    content, styles = (single_content, SINGLE) if kind == "single" else (multiple_content, MULTIPLE)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+        fresh = Path(name) / "new"
+        _write_training(learned, fresh, kind, train, generator)
+        _write_answers(held_out, fresh, kind, test, generator)
+        fresh.rename(folder)
+
+
+def _write_training(digits: Digits, folder: Path, kind: Kind, count: int, generator: np.random.Generator) -> None:
+    content, styles = KINDS[kind]
     for domain in "AB":
-        for number in range(train):
-            cells = content(learned, domain, generator)
+        for number in range(count):
+            cells = content(digits, domain, generator)
             style = styles[domain](int(cells.labels.max()), True, generator)
             _save(folder / f"train{domain}", number, cells, style)
-    for number in range(test):
-        drawn = {domain: content(held_out, domain, generator) for domain in "AB"}
+
+
+def _write_answers(digits: Digits, folder: Path, kind: Kind, count: int, generator: np.random.Generator) -> None:
+    content, styles = KINDS[kind]
+    for number in range(count):
+        drawn = {domain: content(digits, domain, generator) for domain in "AB"}
         looks = {domain: styles[domain](int(drawn[domain].labels.max()), False, generator) for domain in "AB"}
         for domain, other in ("AB", "BA"):
             _save(folder / f"test{domain}", number, drawn[domain], looks[domain])
@@ -211,9 +226,12 @@ def rainbow(label: int, training: bool, generator: np.random.Generator) -> Style
     return Style(background, tuple(inks))
 
 
+Content = Callable[[Digits, str, np.random.Generator], Digits]
 Styles = dict[str, Callable[[int, bool, np.random.Generator], Style]]
-SINGLE: Styles = {"A": black_or_white, "B": pure_colours}
-MULTIPLE: Styles = {"A": black_or_white, "B": rainbow}
+KINDS: dict[Kind, tuple[Content, Styles]] = {
+    "single": (single_content, {"A": black_or_white, "B": pure_colours}),
+    "multiple": (multiple_content, {"A": black_or_white, "B": rainbow}),
+}
 
 
 def _rgb(hue: float, saturation: float, value: float) -> Colour:

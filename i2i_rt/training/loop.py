@@ -103,7 +103,7 @@ def train(
                     latest,
                     images_per_s=done * options.batch / seconds,
                     waited=feeder.waited_s / seconds,
-                    rate=trainer.learning_rate(epoch),
+                    rates=trainer.learning_rates(),
                 )
                 if samples or stop:
                     report.sample(trainer.step, sample_grid(trainer, sampler, PREVIEWS))

@@ -47,13 +47,19 @@ class Report:
         )
         self._task = self._progress.add_task("starting", total=total, completed=first)
 
-    def losses(self, step: int, losses: dict[str, float], *, images_per_s: float, waited: float, rate: float) -> None:
-        """Shows the losses after `step` steps; `waited` is the share of the time spent waiting for data."""
+    def losses(
+        self, step: int, losses: dict[str, float], *, images_per_s: float, waited: float, rates: dict[str, float]
+    ) -> None:
+        """Shows the losses after `step` steps.
+
+        `waited` is the share of the time spent waiting for data, `rates` are the networks' learning rates.
+        """
         for name, loss in losses.items():
             self._writer.add_scalar(f"loss/{name}", loss, step)
         self._writer.add_scalar("speed/images_per_s", images_per_s, step)
         self._writer.add_scalar("speed/data_wait_share", waited, step)
-        self._writer.add_scalar("learning_rate", rate, step)
+        for name, rate in rates.items():
+            self._writer.add_scalar(f"learning_rate/{name}", rate, step)
         words = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
         text = f"{images_per_s:.2f} images/s  {words}"
         self._progress.update(self._task, completed=step, description=text)

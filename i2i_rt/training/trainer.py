@@ -156,6 +156,10 @@ class Trainer:
                 else:
                     average.copy_(tensor)
 
+    def learning_rates(self) -> dict[str, float]:
+        """Gives the learning rate that each network had in its last step."""
+        return {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in self._optimizers.items()}
+
     def learning_rate(self, epoch: int) -> float:
         """Gives the learning rate of an epoch, counted from 0, before the networks' own multiples."""
         options, recipe = self.options, self.recipe

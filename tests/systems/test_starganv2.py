@@ -183,6 +183,8 @@ def test_trainer_moves_a_network_by_its_own_rate() -> None:
 
     moved = {name for name, weight in trainer.system.state_dict().items() if not torch.equal(weight, before[name])}
     assert {name.partition(".")[0] for name in moved} == {"generator", "style_encoder", "discriminator"}
+    rates = trainer.learning_rates()
+    assert rates["mapping_network"] == 0 and rates["generator"] == rates["discriminator"] == 1e-4
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -228,7 +228,7 @@ def weights_in(run: Path) -> dict[str, Tensor]:
 def test_run_resumes_exports_and_translates(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     train = ["train", "swapping", "--data", str(pictures), "-o"]
-    words = [*WORDS, "--batch", "2", "--resize", "short"]
+    words = [*WORDS, "--batch", "2"]
     assert main([*train, str(whole), *words, "--steps", "34"]) == 0  # with a penalty, at the 31st step
     assert main([*train, str(halves), *words, "--steps", "20"]) == 0
     assert main(["train", "swapping", "-o", str(halves), "--resume", "--steps", "34"]) == 0

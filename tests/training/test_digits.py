@@ -160,6 +160,28 @@ def test_what_is_no_set_of_digits_is_refused(digits: Digits, folder: Path, tmp_p
     assert not (tmp_path / "set").exists()
 
 
+def test_sets_that_are_not_complete_leave_nothing(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sets" / "digits"
+    save = Image.Image.save
+
+    def interrupted(image: Image.Image, path: Path) -> None:
+        if "answers" in str(path):
+            raise KeyboardInterrupt
+        save(image, path)
+
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(digits, folder, "single", train=2, test=1)
+    assert not list(folder.parent.iterdir())
+
+    monkeypatch.undo()
+    folder.mkdir()
+    write(digits, folder, "single", train=2, test=1)
+    assert len(list(folder.iterdir())) == 6
+
+
 def test_shares_of_colours_are_counted(digits: Digits, tmp_path: Path) -> None:
     write(digits, tmp_path / "set", "single", train=40, test=1)
     _, b = pictures(tmp_path / "set" / "trainB")
