@@ -1,7 +1,7 @@
 """Pictures that are drawn from two factors: a layout, where an object stands, and a texture, what things are made of.
 
 Objects are checked or dotted, grounds plain or striped, all in colours of their own; so every pair of a layout and a
-texture has one right picture.
+texture has one right picture. Layouts are drawn for each picture, textures are one of sixteen.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Texture:
     ground: Material
 
 
-def draw_texture(generator: np.random.Generator) -> Texture:
+def _draw_texture(generator: np.random.Generator) -> Texture:
     while True:
         texture = Texture(_material(generator, ("checks", "dots")), _material(generator, ("plain", "stripes", "bars")))
         if np.linalg.norm(texture.object.mean - texture.ground.mean) >= APART:
@@ -61,6 +61,9 @@ def _material(generator: np.random.Generator, patterns: tuple[str, ...]) -> Mate
     colour, difference = generator.uniform(60, 195, 3), generator.normal(size=3)
     difference *= generator.uniform(35, 55) / np.linalg.norm(difference)
     return Material(colour + difference, colour - difference, str(generator.choice(patterns)))
+
+
+TEXTURES = tuple(map(_draw_texture, [np.random.default_rng((3, 0))] * 16))
 
 
 def draw_layout(generator: np.random.Generator) -> np.ndarray:
@@ -105,11 +108,11 @@ def iou(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def write_pictures(folder: Path, count: int, seed: int) -> None:
-    """Draws `count` pictures with a layout and a texture of their own each, once."""
+    """Draws `count` pictures, each with a layout of its own and one of the textures, once."""
     if (folder / f"{count - 1:04}.png").is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         generator = np.random.default_rng((seed, number))
-        picture = render(draw_layout(generator), draw_texture(generator), generator)
+        picture = render(draw_layout(generator), TEXTURES[generator.integers(len(TEXTURES))], generator)
         Image.fromarray(picture).save(folder / f"{number:04}.png")
