@@ -165,13 +165,12 @@ def build_discriminator(shape: Shape, settings: EgscitMasksSettings) -> EgscitDi
 
 
 def draw(system: nn.Module) -> None:
-    """Draws a system's weights so that variances are kept, whatever the width.
+    """Draws a system's weights as the official code does its discriminators' (Glorot and Bengio 2010).
 
-    The official code's have a deviation of 0.02, which lets enough through where there are 256 channels. In narrow
-    networks the noise in the codes would drown the rest for a hundred steps, in which tanh saturates, and a colour can
-    be lost for good. The last layers have that deviation, for the same reason.
+    Its generators' have a deviation of 0.02, which is the same for 256 channels; narrow networks would let too little
+    through. The last layers do have it: where tanh saturates before features tell anything, a colour is lost for good.
     """
-    initialise(system, "kaiming")
+    initialise(system, "xavier", 1.0)
     for module in system.modules():
         if isinstance(module, Decoder):
             initialise(module.last, "normal")
