@@ -192,10 +192,9 @@ def grid(results: Mapping[str, tuple[Tensor, Tensor]], held: Held) -> Image.Imag
 
 DATA = (
     f"MNIST-Single of scikit-learn's 1797 digits at {SIDE} pixels: {PICTURES} pictures a domain, in A black and white, "
-    "in B one of six pairs of red, green and blue, but digits from 5 to 9 always red on green; all colours have nine "
-    "tenths of their contrast. "
-    f"Judged on {JUDGED} pairs of digits that are in no training picture and are of every pair of colours with the "
-    "same probability, for each of which both answers are known."
+    "in B one of six pairs of red, green and blue, but digits from 5 to 9 always red on green; all have "
+    f"{CONTRAST:g} of their contrast. Judged on {JUDGED} pairs of digits that are in no training picture and are of "
+    "every pair of colours with the same probability, for each of which both answers are known."
 )
 METHOD = (
     f"Networks of width {WIDTH} with {DEPTH['reductions']} reduction and {BLOCKS} residual block in encoders and "
