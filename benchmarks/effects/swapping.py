@@ -3,7 +3,7 @@
   python -m i2i_rt.benchmarks.effects.swapping -o benchmarks/results
   python -m i2i_rt.benchmarks.effects.swapping -o quick/ --quick
 
-About 50 minutes on one thread. It can be stopped: the training is kept in --runs, and the next call goes on there.
+About an hour on one thread. It can be stopped: the training is kept in --runs, and the next call goes on there.
 """
 
 import sys
@@ -42,7 +42,7 @@ from i2i_rt.systems.perceptual import style_features
 from i2i_rt.training.trainer import Trainer
 
 PICTURES, JUDGED = 4000, 96
-STEPS, QUICK_STEPS = 30000, 4
+STEPS, QUICK_STEPS = 30_000, 4
 WAY = (0.0, 0.25, 0.5, 0.75, 1.0)  # from a picture's own texture code to the other one's
 SIZE = {"crop_size": SIDE, "load_size": SIDE, "batch": 16, "width": 8, "discriminator_width": 16}
 SETTINGS = {

@@ -63,7 +63,12 @@ def _material(generator: np.random.Generator, patterns: tuple[str, ...]) -> Mate
     return Material(colour + difference, colour - difference, str(generator.choice(patterns)))
 
 
-TEXTURES = tuple(map(_draw_texture, [np.random.default_rng((3, 0))] * 16))
+def _draw_textures(count: int) -> tuple[Texture, ...]:
+    generator = np.random.default_rng((3, 0))
+    return tuple(_draw_texture(generator) for _ in range(count))
+
+
+TEXTURES = _draw_textures(16)
 
 
 def draw_layout(generator: np.random.Generator) -> np.ndarray:
