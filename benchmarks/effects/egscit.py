@@ -209,7 +209,7 @@ METHOD = (
     f"{', '.join(map(str, SEEDS))}, for the data too: means, lowest and highest; shares are means, in percent, of ink "
     "on background. Depth, rate, batch, steps, contrast, λ_c and λ_s (10 and 1000 in the paper) were sought in trials "
     "with other seeds: without a reduction no system told ink from background, with pure colours most lost one of "
-    "them, and with larger batches, in the same time, digits came as outlines."
+    "them, and with larger batches, in the same time, digits were rougher."
 )
 
 
