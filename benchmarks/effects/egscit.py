@@ -3,7 +3,7 @@
   python -m i2i_rt.benchmarks.effects.egscit -o benchmarks/results
   python -m i2i_rt.benchmarks.effects.egscit -o quick/ --quick
 
-Four hours on one thread. It can be stopped: the trainings are kept in --runs, and the next call goes on there.
+Hours on one thread. It can be stopped: the trainings are kept in --runs, and the next call goes on there.
 """
 
 import shutil
