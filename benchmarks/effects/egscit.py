@@ -3,7 +3,7 @@
   python -m i2i_rt.benchmarks.effects.egscit -o benchmarks/results
   python -m i2i_rt.benchmarks.effects.egscit -o quick/ --quick
 
-Hours on one thread. It can be stopped: the trainings are kept in --runs, and the next call goes on there.
+About four hours on one thread. It can be stopped: the trainings are kept in --runs, and the next call goes on there.
 """
 
 import shutil
@@ -158,7 +158,7 @@ def findings(rows: Mapping[str, Sequence[Judged]]) -> tuple[Finding, ...]:
             for way in ("a_to_b", "b_to_a")
         ]
         return Finding(
-            f"EGSC-IT, table 2: SSIM to the answers above {name}'s (there {published})",
+            f"EGSC-IT, table 2: higher SSIM to the answers than {name} (there {published})",
             "difference of the same seed from A to B and from B to A: " + " and ".join(map(_spread, ways)),
             all(np.mean(differences) > 0 for differences in ways),
         )
