@@ -241,9 +241,7 @@ def _frozen(
             index, _, rest = own.partition(".")
             key = f"{names[int(index)]}.{rest}"
             if key not in file or file[key].shape != wanted[own].shape:
-                raise I2IError(
-                    f"{cached(_name(url))} holds weights of another network; remove it, or put it there anew"
-                )
+                raise I2IError(f"{cached(url)} holds weights of another network; remove it, or put it there anew")
             state[own] = file[key]
     layers.load_state_dict(state, assign=True)
     return FrozenNetwork(layers, taps, mean=mean, deviation=deviation, features=features)
@@ -263,13 +261,9 @@ def random_weights(shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def cached(name: str) -> Path:
-    """Gives the place of a file in PyTorch's cache, whether it is there or not."""
-    return Path(torch.hub.get_dir(), "checkpoints", name)
-
-
-def _name(url: str) -> str:
-    return url.rpartition("/")[2]
+def cached(address: str) -> Path:
+    """Gives the place of an address's file in PyTorch's cache, whether it is there or not; a bare name will do."""
+    return Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
 
 
 def _downloaded(url: str) -> dict[str, Tensor]:
@@ -280,7 +274,7 @@ def _downloaded(url: str) -> dict[str, Tensor]:
         )
     # a damaged file can fail anywhere inside PyTorch's reader
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        file = cached(_name(url))
+        file = cached(url)
         if file.is_file():
             raise I2IError(f"{file} is no file of weights that can be read; remove it, or put it there anew") from error
         raise I2IError(

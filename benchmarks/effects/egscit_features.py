@@ -31,7 +31,7 @@ def provided(folder: Path, data: Path, *, steps: int, seed: int) -> Iterator[Non
     usual = torch.hub.get_dir()
     torch.hub.set_dir(folder)
     try:
-        file = cached(CAFFE_VGG19_URL.rpartition("/")[2])
+        file = cached(CAFFE_VGG19_URL)
         if not file.is_file():
             network = learned(*_digits(data / "trainA"), steps=steps, seed=seed)
             file.parent.mkdir(parents=True, exist_ok=True)
